@@ -1,0 +1,159 @@
+// Package diag is what the language says about a script: one Diagnostic value from the lexer to the runtime,
+// rendered as text with a caret. It knows positions and words, nothing of what they mean.
+package diag
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// Pos is a place in a source. Line and Col are 1-based; Col counts characters, Offset counts bytes from 0.
+type Pos struct {
+	Offset int `json:"-"`
+	Line   int `json:"line"`
+	Col    int `json:"col"`
+}
+
+// Span is a half-open range of a source.
+type Span struct {
+	File  string `json:"file"`
+	Start Pos    `json:"start"`
+	End   Pos    `json:"end"`
+}
+
+// String is file:line:col, the form that editors and terminals make clickable.
+func (s Span) String() string { return fmt.Sprintf("%s:%d:%d", s.File, s.Start.Line, s.Start.Col) }
+
+// To spans from the start of s to the end of t.
+func (s Span) To(t Span) Span { return Span{File: s.File, Start: s.Start, End: t.End} }
+
+// Severity tells an error, which stops everything, from a warning.
+type Severity string
+
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+)
+
+// Diagnostic is one message about one place. Message is a lower-case clause without full stop that names what is
+// wrong; Hint says what to write instead. Words of the script stand in backticks.
+type Diagnostic struct {
+	Severity Severity `json:"severity"`
+	Code     Code     `json:"code"`
+	Message  string   `json:"message"`
+	Hint     string   `json:"hint,omitempty"`
+	Span     Span     `json:"span"`
+	Notes    []Note   `json:"notes,omitempty"`
+}
+
+// Note points at a second place, such as the first of two definitions.
+type Note struct {
+	Message string `json:"message"`
+	Span    Span   `json:"span"`
+}
+
+// Errorf makes an error without hint.
+func Errorf(code Code, at Span, format string, args ...any) Diagnostic {
+	return Diagnostic{Severity: Error, Code: code, Span: at, Message: fmt.Sprintf(format, args...)}
+}
+
+// WithHint returns d with a hint.
+func (d Diagnostic) WithHint(format string, args ...any) Diagnostic {
+	d.Hint = fmt.Sprintf(format, args...)
+	return d
+}
+
+// WithNote returns d with one more note.
+func (d Diagnostic) WithNote(at Span, format string, args ...any) Diagnostic {
+	d.Notes = append(d.Notes[:len(d.Notes):len(d.Notes)], Note{Message: fmt.Sprintf(format, args...), Span: at})
+	return d
+}
+
+// Error makes a Diagnostic usable as an error of one line.
+func (d Diagnostic) Error() string {
+	s := fmt.Sprintf("%s: %s[%s]: %s", d.Span, d.Severity, d.Code, d.Message)
+	if d.Hint != "" {
+		s += " (" + d.Hint + ")"
+	}
+	return s
+}
+
+// List is the diagnostics of one or more files.
+type List []Diagnostic
+
+// HasErrors tells whether anything in the list stops a run.
+func (l List) HasErrors() bool {
+	for _, d := range l {
+		if d.Severity == Error {
+			return true
+		}
+	}
+	return false
+}
+
+// Sort orders by file and position, which is the order a reader fixes them in.
+func (l List) Sort() {
+	sort.SliceStable(l, func(i, j int) bool {
+		a, b := l[i].Span, l[j].Span
+		if a.File != b.File {
+			return a.File < b.File
+		}
+		return a.Start.Offset < b.Start.Offset
+	})
+}
+
+// Error joins the list, one line each.
+func (l List) Error() string {
+	lines := make([]string, len(l))
+	for i, d := range l {
+		lines[i] = d.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Source is a file's name and text, with its lines indexed.
+type Source struct {
+	File  string
+	Text  string
+	lines []int // byte offset of each line's start
+}
+
+// NewSource indexes text.
+func NewSource(file, text string) *Source {
+	s := &Source{File: file, Text: text, lines: []int{0}}
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\n' {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	return s
+}
+
+// Pos converts a byte offset; an offset past the end is the end.
+func (s *Source) Pos(offset int) Pos {
+	offset = min(max(offset, 0), len(s.Text))
+	line := sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
+	return Pos{Offset: offset, Line: line, Col: utf8.RuneCountInString(s.Text[s.lines[line-1]:offset]) + 1}
+}
+
+// Span converts a range of byte offsets.
+func (s *Source) Span(start, end int) Span {
+	return Span{File: s.File, Start: s.Pos(start), End: s.Pos(end)}
+}
+
+// Slice is the text of a span.
+func (s *Source) Slice(at Span) string { return s.Text[at.Start.Offset:at.End.Offset] }
+
+// Line is the text of a 1-based line, without its end.
+func (s *Source) Line(n int) string {
+	if n < 1 || n > len(s.lines) {
+		return ""
+	}
+	end := len(s.Text)
+	if n < len(s.lines) {
+		end = s.lines[n] - 1
+	}
+	return strings.TrimSuffix(s.Text[s.lines[n-1]:end], "\r")
+}

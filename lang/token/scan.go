@@ -1,0 +1,507 @@
+package token
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"chaos/lang/diag"
+	"chaos/lang/value"
+)
+
+// MaxDepth is how deeply brackets may nest. Deeper input is refused here, before any recursive stage sees it.
+const MaxDepth = 200
+
+// operators, longest first.
+var operators = []string{"??", "?.", "..", "**", "==", "!=", "<=", ">=", "&&", "||", "+", "-", "*", "/", "%", "^", "<", ">", "!", "?", "|", "#"}
+
+// continuing are the operators that cannot start a statement, so that a line that starts with one goes on.
+var continuing = func() map[string]bool {
+	m := set("and or in contains matches startsWith endsWith ?? ?. .. ** == != <= >= && || + - * / % ^ < > ? | . : , )")
+	m["]"] = true
+	return m
+}()
+
+// Scan splits a whole file.
+func Scan(src *diag.Source) *List { return ScanRange(src, 0, len(src.Text)) }
+
+// ScanRange splits a part of a source, such as what stands in `${…}`; positions are those of the source.
+func ScanRange(src *diag.Source, from, to int) *List {
+	s := &scanner{src: src, text: src.Text[:to], pos: from}
+	s.run(from)
+	l := &List{Source: src, All: s.all, Diags: s.diags}
+	l.Tokens = endStatements(s.all, to)
+	return l
+}
+
+type scanner struct {
+	src    *diag.Source
+	text   string
+	pos    int
+	all    []Token // Newline and `;` come as End tokens here
+	diags  []diag.Diagnostic
+	depth  int
+	toDeep bool
+}
+
+func (s *scanner) emit(k Kind, start int) {
+	s.all = append(s.all, Token{Kind: k, Text: s.text[start:s.pos], Off: start})
+}
+
+func (s *scanner) fail(code diag.Code, start int, hint, format string, args ...any) {
+	d := diag.Errorf(code, s.src.Span(start, max(s.pos, start+1)), format, args...)
+	d.Hint = hint
+	s.diags = append(s.diags, d)
+}
+
+func (s *scanner) run(from int) {
+	if from == 0 && strings.HasPrefix(s.text, "\ufeff") { // a byte order mark, as some editors write it
+		s.pos = len("\ufeff")
+	}
+	if strings.HasPrefix(s.text[s.pos:], "#!") {
+		start := s.pos
+		s.toLineEnd()
+		s.emit(Comment, start)
+	}
+	for s.pos < len(s.text) {
+		start := s.pos
+		c := s.text[s.pos]
+		switch {
+		case c == '\n' || c == ';':
+			s.pos++
+			s.emit(End, start)
+		case c == ' ' || c == '\t' || c == '\r':
+			s.pos++
+		case strings.HasPrefix(s.text[s.pos:], "//"):
+			s.toLineEnd()
+			s.emit(Comment, start)
+		case isLetter(c):
+			for s.pos < len(s.text) && (isLetter(s.text[s.pos]) || isDigit(s.text[s.pos])) {
+				s.pos++
+			}
+			s.emit(Name, start)
+		case isDigit(c):
+			s.number()
+		case c == '"' || c == '`' || c == '\'':
+			s.str(c)
+		case strings.IndexByte("()[]{},:=.", c) >= 0 && !strings.HasPrefix(s.text[s.pos:], "==") && !strings.HasPrefix(s.text[s.pos:], ".."):
+			s.pos++
+			s.emit(Punct, start)
+			s.nest(c, start)
+		default:
+			s.operator(start)
+		}
+	}
+}
+
+func (s *scanner) nest(c byte, start int) {
+	switch c {
+	case '(', '[', '{':
+		s.depth++
+		if s.depth > MaxDepth && !s.toDeep {
+			s.toDeep = true
+			s.fail(diag.TooDeep, start, "", "brackets are nested more than %d deep", MaxDepth)
+		}
+	case ')', ']', '}':
+		s.depth--
+	}
+}
+
+func (s *scanner) toLineEnd() {
+	if i := strings.IndexByte(s.text[s.pos:], '\n'); i >= 0 {
+		s.pos += i
+	} else {
+		s.pos = len(s.text)
+	}
+	if s.pos > 0 && s.text[s.pos-1] == '\r' {
+		s.pos--
+	}
+}
+
+func isLetter(c byte) bool { return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+
+// wordEnd tells whether a literal may end at i: no letter, digit or underscore follows.
+func (s *scanner) wordEnd(i int) bool {
+	if i >= len(s.text) {
+		return true
+	}
+	r, _ := utf8.DecodeRuneInString(s.text[i:])
+	return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+}
+
+// number scans a number and the units directly behind it. `200/s` is a rate only if a word ends there; `a/s` is never one.
+func (s *scanner) number() {
+	start := s.pos
+	if n := rangeStart(s.text[s.pos:]); n > 0 { // `1..3`: the number ends before the dots
+		s.pos += n
+		s.emit(Number, start)
+		return
+	}
+	for {
+		n := mantissa(s.text[s.pos:])
+		if n == 0 {
+			break
+		}
+		s.pos += n
+		u := s.unit()
+		s.pos += u
+		if u == 0 || s.pos >= len(s.text) || !isDigit(s.text[s.pos]) {
+			break
+		}
+		if s.text[s.pos-1] == '%' { // 10%3
+			end := s.pos
+			for end < len(s.text) && (isLetter(s.text[end]) || isDigit(s.text[end])) {
+				end++
+			}
+			left, right := s.text[start:s.pos-1], s.text[s.pos:end]
+			s.pos = end
+			s.fail(diag.BadNumber, start, "write `"+left+" % "+right+"` for the remainder", "`%s` is neither a ratio nor a division", s.text[start:end])
+			s.emit(Error, start)
+			return
+		}
+	}
+	if !s.wordEnd(s.pos) {
+		unitStart := s.pos
+		for s.pos < len(s.text) && !s.wordEnd(s.pos) {
+			_, size := utf8.DecodeRuneInString(s.text[s.pos:])
+			s.pos += size
+		}
+		bad := s.text[unitStart:s.pos]
+		hint := diag.DidYouMean(bad, value.Suffixes())
+		if hint == "" {
+			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"
+		}
+		s.fail(diag.BadNumber, start, hint, "`%s` is no number with a unit", s.text[start:s.pos])
+		s.emit(Error, start)
+		return
+	}
+	if _, err := value.ParseNumber(s.text[start:s.pos]); err != nil {
+		s.fail(diag.BadNumber, start, "", "%s", err)
+		s.emit(Error, start)
+		return
+	}
+	s.emit(Number, start)
+}
+
+// rangeStart is the length of the digits before `..`, 0 where none follows.
+func rangeStart(s string) int {
+	i := 0
+	for i < len(s) && isDigit(s[i]) {
+		i++
+	}
+	if strings.HasPrefix(s[i:], "..") {
+		return i
+	}
+	return 0
+}
+
+func mantissa(s string) int {
+	i := 0
+	for i < len(s) && (isDigit(s[i]) || s[i] == '_' && i > 0) {
+		i++
+	}
+	if i == 0 {
+		return 0
+	}
+	if i+1 < len(s) && s[i] == '.' && isDigit(s[i+1]) {
+		i++
+		for i < len(s) && (isDigit(s[i]) || s[i] == '_') {
+			i++
+		}
+	}
+	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
+		j := i + 1
+		if j < len(s) && (s[j] == '+' || s[j] == '-') {
+			j++
+		}
+		if j < len(s) && isDigit(s[j]) {
+			for j < len(s) && isDigit(s[j]) {
+				j++
+			}
+			i = j
+		}
+	}
+	return i
+}
+
+// unit is the length of the longest unit at the present position behind which a word ends, or behind which the next part
+// of a compound duration starts.
+func (s *scanner) unit() int {
+	rest := s.text[s.pos:]
+	best := 0
+	for _, u := range value.Suffixes() {
+		if len(u) <= best || !strings.HasPrefix(rest, u) {
+			continue
+		}
+		after := s.pos + len(u)
+		if s.wordEnd(after) || isDigit(s.text[after]) {
+			best = len(u)
+		}
+	}
+	return best
+}
+
+// str scans a string. In "…" and `…` an interpolation `${…}` may hold brackets and strings of its own.
+func (s *scanner) str(quote byte) {
+	start := s.pos
+	end, ok := SkipString(s.text, s.pos)
+	s.pos = end
+	if ok {
+		s.emit(String, start)
+		return
+	}
+	hint := "close it with `" + string(quote) + "` on the same line"
+	if quote == '`' {
+		hint = "close it with a backtick"
+	}
+	s.fail(diag.BadString, start, hint, "this string is never closed")
+	s.emit(Error, start)
+}
+
+// SkipString returns the offset behind the string that starts at i, and whether it is closed. "…" and '…' end at the line's
+// end; nesting is followed through `${…}`.
+func SkipString(text string, i int) (end int, closed bool) {
+	return skipString(text, i, 0)
+}
+
+func skipString(text string, i, depth int) (int, bool) {
+	quote := text[i]
+	i++
+	for i < len(text) {
+		switch c := text[i]; {
+		case c == quote:
+			return i + 1, true
+		case c == '\n' && quote != '`':
+			return i, false
+		case c == '\\' && quote == '"' && i+1 < len(text) && text[i+1] != '\n':
+			i += 2
+		case quote != '\'' && strings.HasPrefix(text[i:], "$${"):
+			i += 3
+		case quote != '\'' && strings.HasPrefix(text[i:], "${"):
+			end, ok := skipHole(text, i+2, quote, depth)
+			if !ok {
+				return end, false
+			}
+			i = end
+		default:
+			i++
+		}
+	}
+	return i, false
+}
+
+// skipHole returns the offset behind the `}` that closes an interpolation.
+func skipHole(text string, i int, quote byte, depth int) (int, bool) {
+	if depth > MaxDepth {
+		return len(text), false
+	}
+	open := 1
+	for i < len(text) {
+		switch c := text[i]; {
+		case c == '\n' && quote != '`':
+			return i, false
+		case c == '"' || c == '\'' || c == '`':
+			end, ok := skipString(text, i, depth+1)
+			if !ok {
+				return end, false
+			}
+			i = end
+		case c == '{':
+			open++
+			i++
+		case c == '}':
+			i++
+			if open--; open == 0 {
+				return i, true
+			}
+		default:
+			i++
+		}
+	}
+	return i, false
+}
+
+func (s *scanner) operator(start int) {
+	for _, op := range operators {
+		if strings.HasPrefix(s.text[s.pos:], op) {
+			if op == "#" && s.statementStart() {
+				s.toLineEnd()
+				s.fail(diag.BadCharacter, start, "comments start with `//`", "`#` starts no comment here")
+				s.all = append(s.all, Token{Kind: Comment, Text: s.text[start:s.pos], Off: start})
+				return
+			}
+			s.pos += len(op)
+			s.emit(Op, start)
+			return
+		}
+	}
+	r, size := utf8.DecodeRuneInString(s.text[s.pos:])
+	s.pos += size
+	for s.pos < len(s.text) { // one message for a run of the same kind
+		next, n := utf8.DecodeRuneInString(s.text[s.pos:])
+		if next < utf8.RuneSelf || !unicode.IsLetter(next) || !unicode.IsLetter(r) {
+			break
+		}
+		s.pos += n
+	}
+	hint := ""
+	switch r {
+	case '“', '”', '„', '‘', '’':
+		hint = "use straight quotes: \"…\""
+	case '&':
+		hint = "write `and` or `&&`"
+	case '–', '—', '−':
+		hint = "use the plain minus `-`"
+	case '\u00a0':
+		hint = "it is a no-break space: use a plain one"
+	case '≤':
+		hint = "write `<=`"
+	case '≥':
+		hint = "write `>=`"
+	case '≠':
+		hint = "write `!=`"
+	}
+	switch {
+	case r < 0x20 || r == utf8.RuneError || r == 0x7f:
+		s.fail(diag.BadCharacter, start, hint, "a control character cannot stand here")
+	case unicode.IsLetter(r):
+		s.fail(diag.BadCharacter, start, "names are made of a-z, A-Z, 0-9 and _", "`%s` cannot stand here", s.text[start:s.pos])
+	default:
+		s.fail(diag.BadCharacter, start, hint, "`%s` cannot stand here", s.text[start:s.pos])
+	}
+	s.emit(Error, start)
+}
+
+// statementStart tells whether only blanks stand between here and the last line end, brace or start of the file.
+func (s *scanner) statementStart() bool {
+	if len(s.all) == 0 {
+		return true
+	}
+	last := s.all[len(s.all)-1]
+	return last.Kind == End || last.Kind == Comment || last.Is("{") || last.Is("}")
+}
+
+// endStatements drops comments, turns newlines into End tokens where they count, and implies an End before a `}` and at
+// the end. See language.md, "Words, literals, types".
+func endStatements(all []Token, end int) []Token {
+	out := make([]Token, 0, len(all)+8)
+	var open []byte // the brackets around the present token
+	last := func() (Token, bool) {
+		if len(out) == 0 {
+			return Token{}, false
+		}
+		return out[len(out)-1], true
+	}
+	next := func(i int) Token {
+		for _, t := range all[i:] {
+			if t.Kind != Comment && t.Kind != End {
+				return t
+			}
+		}
+		return Token{Kind: EOF, Off: end}
+	}
+	for i, t := range all {
+		switch {
+		case t.Kind == Comment:
+		case t.Kind == End:
+			prev, ok := last()
+			if !ok || prev.Kind == End || prev.Is("{") {
+				continue
+			}
+			if t.Text == "\n" {
+				after := next(i + 1)
+				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(all, i+1, after) {
+					continue
+				}
+				if goesOn(prev) || after.Kind != EOF && starts(all, i+1, after) {
+					continue
+				}
+			}
+			out = append(out, t)
+		case t.Is("}"):
+			if prev, ok := last(); ok && prev.Kind != End && !prev.Is("{") {
+				out = append(out, Token{Kind: End, Off: t.Off})
+			}
+			// A `}` closes every ( and [ that was left open inside its block: the reader meant the block's end.
+			for len(open) > 0 && open[len(open)-1] != '{' {
+				open = open[:len(open)-1]
+			}
+			if len(open) > 0 {
+				open = open[:len(open)-1]
+			}
+			out = append(out, t)
+		default:
+			if t.Kind == Punct {
+				switch t.Text {
+				case "(", "[", "{":
+					open = append(open, t.Text[0])
+				case ")", "]":
+					if n := len(open); n > 0 && open[n-1] != '{' {
+						open = open[:n-1]
+					}
+				}
+			}
+			if prev, ok := last(); ok && prev.Kind == End && prev.Text == "\n" && len(open) > 0 && Statements[t.Text] {
+				// A statement word at the start of a line closes what was left open before it.
+				for len(open) > 0 && open[len(open)-1] != '{' {
+					open = open[:len(open)-1]
+				}
+			}
+			out = append(out, t)
+		}
+	}
+	if prev, ok := last(); ok && prev.Kind != End {
+		out = append(out, Token{Kind: End, Off: end})
+	}
+	return append(out, Token{Kind: EOF, Off: end})
+}
+
+// closesBracket tells that the line after an open ( or [ starts a new statement, so that the bracket was forgotten: a
+// statement word that is neither an argument's name nor a field.
+func closesBracket(all []Token, i int, t Token) bool {
+	if t.Kind != Name || !Statements[t.Text] {
+		return false
+	}
+	for _, after := range all[i:] {
+		if after.Kind == Comment || after.Kind == End || after == t {
+			continue
+		}
+		return !after.Is(":")
+	}
+	return true
+}
+
+// goesOn tells that a statement cannot end behind this token.
+func goesOn(t Token) bool {
+	switch t.Kind {
+	case Op:
+		return t.Text != "#"
+	case Punct:
+		return t.Text == "," || t.Text == ":" || t.Text == "=" || t.Text == "." || t.Text == "(" || t.Text == "["
+	case Name:
+		return IsWordOp(t.Text)
+	}
+	return false
+}
+
+// starts tells that a line that begins with this token continues the one before.
+func starts(all []Token, i int, t Token) bool {
+	switch t.Kind {
+	case Op, Punct:
+		return continuing[t.Text] && t.Text != "," && t.Text != ")" && t.Text != "]"
+	case Name:
+		if t.Text == "not" { // `not in`
+			for j := i; j+1 < len(all); j++ {
+				if all[j] == t {
+					return all[j+1].Is("in")
+				}
+			}
+			return false
+		}
+		if continuing[t.Text] || Clauses[t.Text] {
+			return true
+		}
+	}
+	return false
+}
