@@ -36,6 +36,7 @@ type Experiment struct {
 	Tags           []string
 	Deadline       *expr.Expr // duration, nil: 10m
 	Recovery       *expr.Expr // duration, nil: 30s
+	Meta           *expr.Expr // a map of whatever the team wants to note, nil
 
 	Params     []*Param
 	Probes     []*Probe // those that the experiment mentions, in order of declaration
@@ -66,6 +67,8 @@ type Probe struct {
 	Every *expr.Expr // duration, nil: 1s
 	Span  diag.Span
 	Type  *value.Type // of its samples
+
+	streams bool // its call is a streaming probe
 }
 
 // Guard is an `abort when`.

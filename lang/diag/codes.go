@@ -31,6 +31,7 @@ const (
 	UnknownAttr     Code = "E205"
 	Duplicate       Code = "E206"
 	UnknownFunction Code = "E207"
+	Cycle           Code = "E208" // definitions that need each other
 
 	// E3xx: types and units.
 	WrongType       Code = "E301"
@@ -51,4 +52,7 @@ const (
 	TooEarly      Code = "E406" // `during.` before there is a during
 	NeedsSteady   Code = "E407" // an irreversible action without a steady state to recover to
 	NeverRun      Code = "E408" // `for` on an irreversible step, a wait that cannot be met
+
+	// E5xx: the machine.
+	Unfit Code = "E501" // a step that this machine cannot run: a missing tool, privilege or target
 )

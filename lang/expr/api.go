@@ -3,6 +3,9 @@
 package expr
 
 import (
+	"strconv"
+	"strings"
+
 	"chaos/lang/diag"
 	"chaos/lang/value"
 )
@@ -57,6 +60,31 @@ type Operand struct {
 	Text string    // as it stands in the script
 	At   diag.Span // where
 	Type *value.Type
+
+	rest []step // constant indexes and what follows them, which Path leaves out
+}
+
+// Value is what the operand reads: Path looked up in env, then the constant indexes that stand behind it in Text.
+func (o Operand) Value(env Env) value.Value {
+	v := env.Lookup(o.Path)
+	for _, s := range o.rest {
+		v = s.of(v)
+	}
+	return v
+}
+
+// key tells operands apart.
+func (o Operand) key() string {
+	var b strings.Builder
+	b.WriteString(strings.Join(o.Path, "."))
+	for _, s := range o.rest {
+		if s.isIndex {
+			b.WriteString("[" + strconv.Itoa(s.index) + "]")
+		} else {
+			b.WriteString("." + s.key)
+		}
+	}
+	return b.String()
 }
 
 // Env gives operands their values. A path's first element is a name of the scope; the rest are fields. It returns a

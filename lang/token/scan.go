@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,7 +28,7 @@ func Scan(src *diag.Source) *List { return ScanRange(src, 0, len(src.Text)) }
 
 // ScanRange splits a part of a source, such as what stands in `${…}`; positions are those of the source.
 func ScanRange(src *diag.Source, from, to int) *List {
-	s := &scanner{src: src, text: src.Text[:to], pos: from}
+	s := &scanner{src: src, text: src.Text[:to], pos: from, from: from}
 	s.run(from)
 	l := &List{Source: src, All: s.all, Diags: s.diags}
 	l.Tokens = endStatements(s.all, to)
@@ -40,7 +41,9 @@ type scanner struct {
 	pos    int
 	all    []Token // Newline and `;` come as End tokens here
 	diags  []diag.Diagnostic
+	from   int
 	depth  int
+	open   []byte // the brackets around the present position
 	toDeep bool
 }
 
@@ -98,12 +101,17 @@ func (s *scanner) nest(c byte, start int) {
 	switch c {
 	case '(', '[', '{':
 		s.depth++
+		s.open = append(s.open, c)
 		if s.depth > MaxDepth && !s.toDeep {
 			s.toDeep = true
 			s.fail(diag.TooDeep, start, "", "brackets are nested more than %d deep", MaxDepth)
 		}
 	case ')', ']', '}':
 		s.depth--
+		for n := len(s.open); c == '}' && n > 1 && s.open[n-1] != '{'; n-- { // ( or [ left open inside a block
+			s.open = s.open[:n-1]
+		}
+		s.open = s.open[:max(len(s.open)-1, 0)]
 	}
 }
 
@@ -373,10 +381,14 @@ func (s *scanner) operator(start int) {
 	s.emit(Error, start)
 }
 
-// statementStart tells whether only blanks stand between here and the last line end, brace or start of the file.
+// statementStart tells whether only blanks stand between here and the last line end, brace or start of the file. Inside
+// ( or [ no statement starts: `all(list, {# > 1})`.
 func (s *scanner) statementStart() bool {
+	if bytes.ContainsAny(s.open, "([") {
+		return false
+	}
 	if len(s.all) == 0 {
-		return true
+		return s.from == 0
 	}
 	last := s.all[len(s.all)-1]
 	return last.Kind == End || last.Kind == Comment || last.Is("{") || last.Is("}")

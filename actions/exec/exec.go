@@ -1,0 +1,110 @@
+// Package exec acts through a command of the user's own.
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"chaos/actions"
+	"chaos/lang/spec"
+	"chaos/lang/value"
+	"chaos/runtime/command"
+	"chaos/runtime/env"
+)
+
+// All lists the actions of this family.
+func All() []actions.Action { return []actions.Action{run()} }
+
+type runArgs struct {
+	Command string                 `chaos:"command,required,positional" help:"a name in the PATH, or a path that starts at the script's folder"`
+	Args    []string               `chaos:"args" help:"its arguments, each as it is: no shell splits or expands them"`
+	Dir     string                 `chaos:"dir" help:"the folder in which it runs; without it the script's"`
+	Env     map[string]value.Value `chaos:"env" help:"environment variables, on top of those of the run"`
+	Stdin   string                 `chaos:"stdin" help:"what it reads from its standard input; without it nothing"`
+	Timeout time.Duration          `chaos:"timeout" default:"30s" help:"how long it may run; then it is killed with all its children, and the step failed"`
+	Allow   []int                  `chaos:"allow" default:"[0]" help:"the exit codes that count as success; 128 plus the signal's number where a signal killed it"`
+}
+
+// Result is what a command left, for as.
+type Result struct {
+	ExitCode int    `chaos:"exit_code" help:"the exit code; 128 plus the signal's number where a signal killed it"`
+	Stdout   string `chaos:"stdout" help:"its standard output, cut after 1MiB"`
+	Stderr   string `chaos:"stderr" help:"its standard error, cut after 1MiB"`
+}
+
+var resultType = func() *value.Type {
+	t := value.TypeOf(reflect.TypeFor[Result]())
+	t.Name = "exec.run"
+	return t
+}()
+
+func run() actions.Action {
+	return actions.Define(spec.Call{
+		Name:     "exec.run",
+		Summary:  "Runs a command and waits for its end; nothing knows how to undo what it did.",
+		Example:  `exec.run("sh", args: ["-c", "echo hello"], timeout: 5s) as greeting`,
+		Result:   resultType,
+		Lifetime: string(actions.Irreversible),
+	}, plan)
+}
+
+func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
+	if in.Timeout <= 0 {
+		return actions.Plan{}, fmt.Errorf("`timeout` must be more than 0")
+	}
+	environment, err := command.Environment(in.Env)
+	if err != nil {
+		return actions.Plan{}, err
+	}
+	p := actions.Plan{
+		Lifetime: actions.Irreversible,
+		Does:     "run " + command.Line(in.Command, in.Args),
+	}
+	path, err := command.Find(e.Dir, in.Command)
+	if err != nil {
+		var missing *command.MissingError
+		if !errors.As(err, &missing) {
+			return actions.Plan{}, err
+		}
+		p.Missing = []spec.Need{{Kind: "tool", Name: in.Command, Install: missing.Remedy()}}
+		return p, nil
+	}
+	p.Inject = func(ctx context.Context, _ actions.Ledger) (actions.Fault, error) {
+		return inject(ctx, in, command.Spec{
+			Command: in.Command, Path: path, Args: in.Args, Dir: command.Resolve(e.Dir, in.Dir), Env: environment,
+			Stdin: in.Stdin, Timeout: in.Timeout,
+		})
+	}
+	return p, nil
+}
+
+func inject(ctx context.Context, in runArgs, s command.Spec) (actions.Fault, error) {
+	r, err := command.Run(ctx, s)
+	switch {
+	case ctx.Err() != nil:
+		return actions.Fault{}, fmt.Errorf("`%s` was stopped before its end: %w", in.Command, context.Cause(ctx))
+	case err != nil:
+		return actions.Fault{}, err
+	case !slices.Contains(in.Allow, r.Code):
+		return actions.Fault{}, refusal(in.Command, r)
+	}
+	return actions.Fault{
+		Result: value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr}),
+		Note:   fmt.Sprintf("exit code %d", r.Code), // and no Effect: what the command did cannot be seen from here
+	}, nil
+}
+
+func refusal(name string, r command.Result) error {
+	text := fmt.Sprintf("`%s` ended with exit code %d", name, r.Code)
+	if r.Signal != "" {
+		text = fmt.Sprintf("`%s` was killed by SIG%s (exit code %d)", name, r.Signal, r.Code)
+	}
+	if r.Tail != "" {
+		text += ": " + r.Tail
+	}
+	return errors.New(text)
+}

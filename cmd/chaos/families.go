@@ -1,0 +1,29 @@
+package main
+
+import (
+	"chaos/actions"
+	actexec "chaos/actions/exec"
+	"chaos/actions/log"
+	actprocess "chaos/actions/process"
+	"chaos/probes"
+	probexec "chaos/probes/exec"
+	"chaos/probes/http"
+	probprocess "chaos/probes/process"
+	"chaos/probes/tcp"
+	"chaos/runtime"
+)
+
+// families is the one place that knows every family.
+func families() runtime.Registries {
+	a := actions.NewRegistry()
+	a.Add(actprocess.All()...)
+	a.AddReverters(actprocess.Reverters()...)
+	a.Add(actexec.All()...)
+	a.Add(log.All()...)
+	p := probes.NewRegistry()
+	p.Add(http.All()...)
+	p.Add(tcp.All()...)
+	p.Add(probexec.All()...)
+	p.Add(probprocess.All()...)
+	return runtime.Registries{Actions: a, Probes: p}
+}

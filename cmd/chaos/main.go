@@ -1,0 +1,53 @@
+// Command chaos checks and runs chaos experiments.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"chaos/runtime/hold"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker; see the Makefile.
+var version = "devel"
+
+func main() { os.Exit(Main()) }
+
+// Main is main without the exit, for testscript.
+func Main() int {
+	// The helper is this binary too. It must not pass through anything that could fail or print.
+	hold.MaybeServe()
+	// A reader that goes away (`chaos script … | head`) must not kill a run that has something to undo.
+	signal.Ignore(syscall.SIGPIPE)
+	code := 0
+	root := newRoot(&code)
+	if err := root.Execute(); err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
+		return exitUsage
+	}
+	return code
+}
+
+// exitUsage is the code of anything that was refused before it began.
+const exitUsage = 2
+
+func newRoot(code *int) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "chaos",
+		Short: "run chaos experiments, and leave nothing behind",
+		Long: `chaos runs experiments written in its own small language: what is normal, what will
+happen, what is broken on purpose. It watches, judges, and undoes everything.`,
+		Example: `  chaos script game-day.chaos
+  chaos script game-day.chaos --param base=http://127.0.0.1:8080
+  chaos check *.chaos`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newScript(code), newCheck(code), newVersion())
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"chaos/lang/check"
+	"chaos/lang/diag"
+	"chaos/lang/value"
+	"chaos/runtime"
+	"chaos/runtime/event"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+type scriptFlags struct {
+	params   []string
+	seed     uint64
+	runs     string
+	events   string
+	plain    bool
+	rehearse bool
+}
+
+func newScript(code *int) *cobra.Command {
+	var f scriptFlags
+	c := &cobra.Command{
+		Use:   "script FILE…",
+		Short: "run the experiments of a script",
+		Long: `Checks, plans and runs each experiment, undoes everything, and says what came of it.
+
+Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mistakes, missing tools)
+3 not steady before, nothing injected · 4 aborted, restored · 5 inconclusive · 6 not restored`,
+		Example: `  chaos script game-day.chaos
+  chaos script game-day.chaos --param base=http://127.0.0.1:8080 --seed 42
+  chaos script game-day.chaos --events - --plain | jq .kind`,
+		Args: atLeastOne("chaos script FILE…"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var err error
+			*code, err = runScripts(args, f)
+			return err
+		},
+	}
+	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
+	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
+	c.Flags().StringVar(&f.runs, "runs", "", "`DIR` where the folder of each run is kept (default: the user's state folder)")
+	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
+	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
+	c.Flags().BoolVar(&f.rehearse, "rehearse", false, "setup, before and after only: inject nothing")
+	return c
+}
+
+// prepared is a script that may run.
+type prepared struct {
+	path   string
+	src    *diag.Source
+	script *check.Script
+	params map[string]value.Value
+}
+
+// runScripts checks all files before it runs the first.
+func runScripts(paths []string, f scriptFlags) (int, error) {
+	reg := families()
+	given, err := splitParams(f.params)
+	if err != nil {
+		return exitUsage, err
+	}
+	runs := f.runs
+	if runs == "" {
+		if runs, err = defaultRuns(); err != nil {
+			return exitUsage, err
+		}
+	}
+	var ready []prepared
+	bad := 0
+	for _, path := range paths {
+		src, script, diags := load(path, reg)
+		var params map[string]value.Value
+		if !diags.HasErrors() {
+			var more []diag.Diagnostic
+			params, more = check.BindParams(allParams(script), given, os.LookupEnv)
+			diags = append(diags, more...)
+		}
+		show(os.Stderr, diags, src)
+		if n, _ := count(diags); n > 0 {
+			bad++
+			fmt.Fprintf(os.Stderr, "\n%s: %s, nothing was started\n", path, plural(n, "error"))
+			continue
+		}
+		if len(script.Experiments) == 0 {
+			bad++
+			fmt.Fprintf(os.Stderr, "%s: there is no experiment in it\n", path)
+			continue
+		}
+		ready = append(ready, prepared{path, src, script, params})
+	}
+	if bad > 0 {
+		return exitUsage, nil
+	}
+	out, sinks, done, err := outputs(f)
+	if err != nil {
+		return exitUsage, err
+	}
+	defer done()
+	worst := 0
+	for _, p := range ready {
+		code, goOn := runOne(p, f, reg, runs, out, sinks)
+		worst = runtime.Worse(worst, code)
+		if !goOn {
+			break
+		}
+	}
+	return worst, nil
+}
+
+// allParams are those of the file and of its experiments.
+func allParams(s *check.Script) []*check.Param {
+	out := slices.Clone(s.Params)
+	for _, x := range s.Experiments {
+		out = append(out, x.Params...)
+	}
+	return out
+}
+
+// runOne runs one file; goOn is false when no further file may start.
+func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out io.Writer, sinks []event.Sink) (code int, goOn bool) {
+	dir, err := filepath.Abs(filepath.Dir(p.path))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
+		return exitUsage, false
+	}
+	view := newTerminal(out, f.plain)
+	run := runtime.New(runtime.Options{
+		Script: p.script, Registries: reg, Params: p.params, Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
+		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse,
+	})
+	stop := listen(run)
+	res, err := run.Execute(context.Background())
+	interrupted := stop()
+	view.Close()
+	var unfit *runtime.UnfitError
+	switch {
+	case errors.As(err, &unfit):
+		show(os.Stderr, unfit.Problems, p.src)
+		fmt.Fprintf(os.Stderr, "\n%s: not fit to run here, nothing was started\n", p.path)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
+	}
+	return res.Exit, !interrupted && res.Exit != 6
+}
+
+// listen hands signals to the run until stop is called. A signal that was ignored when we started (nohup, a background
+// job of a script) stays ignored.
+func listen(run *runtime.Run) (stop func() (interrupted bool)) {
+	ch := make(chan os.Signal, 8)
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(ch, s)
+		}
+	}
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	interrupted := false
+	wg.Go(func() {
+		for {
+			select {
+			case s := <-ch:
+				interrupted = true
+				run.Interrupt(unix.SignalName(s.(syscall.Signal)))
+			case <-end:
+				return
+			}
+		}
+	})
+	return func() bool {
+		signal.Stop(ch)
+		close(end)
+		wg.Wait()
+		return interrupted
+	}
+}
+
+// outputs opens where text and events go.
+func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func(), err error) {
+	switch f.events {
+	case "":
+		return os.Stdout, nil, func() {}, nil
+	case "-":
+		return os.Stderr, []event.Sink{jsonLines(os.Stdout)}, func() {}, nil
+	}
+	file, err := os.OpenFile(f.events, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("--events: %w", err)
+	}
+	return os.Stdout, []event.Sink{jsonLines(file)}, func() { file.Close() }, nil
+}
+
+func jsonLines(w io.Writer) event.Sink {
+	enc := json.NewEncoder(w)
+	return event.SinkFunc(func(e event.Event) { enc.Encode(e) })
+}
+
+func splitParams(list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range list {
+		name, v, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, fmt.Errorf("--param %s: write NAME=VALUE", p)
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// defaultRuns is the XDG state folder; see https://specifications.freedesktop.org/basedir-spec.
+func defaultRuns() (string, error) {
+	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "chaos", "runs"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", errors.New("there is no home folder to keep the run in: choose one with --runs DIR")
+	}
+	return filepath.Join(home, ".local", "state", "chaos", "runs"), nil
+}

@@ -1,0 +1,317 @@
+package check
+
+import (
+	"strings"
+
+	"chaos/lang/diag"
+	"chaos/lang/expr"
+	"chaos/lang/spec"
+	"chaos/lang/syntax"
+	"chaos/lang/value"
+)
+
+// resultOf is the type of what a call returns, before its arguments are looked at; any where it is unknown.
+func (c *checker) resultOf(call *syntax.Call) (*value.Type, *spec.Call) {
+	if m, ok := c.macros[call.Name()]; ok {
+		if m.open {
+			return value.TAny, nil
+		}
+		m.open = true
+		defer func() { m.open = false }()
+		return c.resultOf(&m.syn.Call)
+	}
+	s, ok := c.cat.Call(call.Name())
+	if !ok || s.Result == nil {
+		return value.TAny, nil
+	}
+	return s.Result, s
+}
+
+// probeCall checks what stands behind `probe name =`.
+func (c *checker) probeCall(call *syntax.Call, scope *expr.Scope) *Call {
+	if m, ok := c.macros[call.Name()]; ok {
+		return c.expand(m, call, scope)
+	}
+	return c.call(call, spec.Probe, scope, place{kind: inProbe})
+}
+
+// call checks a call of an action or a probe. It is nil where the name means nothing.
+func (c *checker) call(call *syntax.Call, want spec.Kind, scope *expr.Scope, p place) *Call {
+	name := call.Name()
+	if c.modules[call.First.Text] {
+		c.looseArgs(call, scope, p)
+		return nil
+	}
+	s, ok := c.cat.Call(name)
+	if !ok {
+		c.unknownCall(call, want)
+		c.looseArgs(call, scope, p)
+		return nil
+	}
+	if s.Kind != want {
+		c.wrongKind(call, s)
+		c.looseArgs(call, scope, p)
+		return nil
+	}
+	out := &Call{Spec: s, Args: map[string]*expr.Expr{}, Text: c.text(call.Span), Span: call.Span}
+	a := &arguments{checker: c, call: call, spec: s, out: out, at: map[string]diag.Span{}}
+	a.check(scope, p)
+	return out
+}
+
+// looseArgs checks the arguments of a call of which nothing is known.
+func (c *checker) looseArgs(call *syntax.Call, scope *expr.Scope, p place) {
+	for _, a := range call.Args {
+		c.expression(&a.Value, scope, nil, p)
+	}
+}
+
+func (c *checker) wrongKind(call *syntax.Call, s *spec.Call) {
+	if s.Kind == spec.Probe {
+		c.report(diag.Errorf(diag.NotAnAction, call.NameSpan(), "`%s` is a probe: it looks, and a step acts", s.Name).
+			WithHint("write `probe name = %s(…)` in the experiment, and use `name` here", s.Name))
+		return
+	}
+	c.report(diag.Errorf(diag.NotAProbe, call.NameSpan(), "`%s` is an action: it acts, and a probe only looks", s.Name).
+		WithHint("call it as a step in `setup` or `inject`"))
+}
+
+func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
+	name := call.Name()
+	var same, family, all []string
+	prefix := call.First.Text + "."
+	for _, n := range c.cat.Names() {
+		all = append(all, n)
+		if s, ok := c.cat.Call(n); ok && s.Kind == want {
+			same = append(same, n)
+			if strings.HasPrefix(n, prefix) {
+				family = append(family, n)
+			}
+		}
+	}
+	d := diag.Errorf(diag.UnknownCall, call.NameSpan(), "there is no %s `%s`", want, name)
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	near, ok := diag.Nearest(name, same)
+	if !ok || !strings.HasPrefix(near, prefix) && len(family) > 0 {
+		for _, n := range same { // the right word in the wrong family
+			if strings.HasSuffix(n, "."+last) {
+				near, ok = n, true
+				break
+			}
+		}
+	}
+	switch {
+	case ok && (len(family) == 0 || strings.HasPrefix(near, prefix)):
+		d = d.WithHint("did you mean `%s`?", near)
+	case len(family) > 0:
+		if n, found := nearestLast(name, family); found {
+			d = d.WithHint("did you mean `%s`?", n)
+		} else {
+			d = d.WithHint("`%s` has `%s`", call.First.Text, strings.Join(family, "`, `"))
+		}
+	default:
+		if n, found := diag.Nearest(name, all); found {
+			d = d.WithHint("did you mean `%s`?", n)
+		} else {
+			d = d.WithHint("`chaos doc` lists what there is")
+		}
+	}
+	c.report(d)
+}
+
+func nearestLast(name string, family []string) (string, bool) {
+	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
+	lasts := map[string]string{}
+	var names []string
+	for _, n := range family {
+		lasts[last(n)] = n
+		names = append(names, last(n))
+	}
+	n, ok := diag.Nearest(last(name), names)
+	return lasts[n], ok
+}
+
+// arguments matches the arguments of one call with its spec.
+type arguments struct {
+	*checker
+	call *syntax.Call
+	spec *spec.Call
+	out  *Call
+	at   map[string]diag.Span // of the arguments given
+	lost bool                 // an argument could not be matched, so that none is missing
+}
+
+func (a *arguments) check(scope *expr.Scope, p place) {
+	free := a.positional()
+	for _, arg := range a.call.Args {
+		param := a.param(arg, &free)
+		if param == nil {
+			a.lost = true
+			a.expression(&arg.Value, scope, nil, p)
+			continue
+		}
+		at := arg.Value.Span
+		if arg.Name != nil {
+			at = arg.Name.Span
+		}
+		if first, ok := a.at[param.Name]; ok {
+			a.report(diag.Errorf(diag.Duplicate, at, "`%s` is given twice", param.Name).WithNote(first, "the first is here"))
+			continue
+		}
+		a.at[param.Name] = at
+		e := a.expression(&arg.Value, scope, known(param.Type), p)
+		a.out.Args[param.Name] = e
+		a.choice(param, e)
+	}
+	if !a.lost {
+		a.missing()
+		a.groups()
+	}
+}
+
+func (a *arguments) positional() []*spec.Param {
+	var out []*spec.Param
+	for i := range a.spec.Params {
+		if a.spec.Params[i].Positional {
+			out = append(out, &a.spec.Params[i])
+		}
+	}
+	return out
+}
+
+func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
+	name := a.spec.Name
+	if arg.Name != nil {
+		if p, ok := a.spec.Param(arg.Name.Text); ok {
+			return p
+		}
+		d := diag.Errorf(diag.UnknownArgument, arg.Name.Span, "`%s` has no argument `%s`", name, arg.Name.Text)
+		d.Hint = diag.DidYouMean(arg.Name.Text, a.spec.ParamNames())
+		if len(a.spec.Params) == 0 {
+			d.Hint = "it takes none"
+		}
+		a.report(d)
+		return nil
+	}
+	if len(*free) > 0 {
+		p := (*free)[0]
+		*free = (*free)[1:]
+		return p
+	}
+	all := a.positional()
+	d := diag.Errorf(diag.TooManyArgs, arg.Value.Span, "`%s` takes %s without a name", name, count(len(all), "value"))
+	var rest []string
+	for _, n := range a.spec.ParamNames() {
+		if p, _ := a.spec.Param(n); !p.Positional {
+			rest = append(rest, n)
+		}
+	}
+	if len(rest) > 0 {
+		d = d.WithHint("name it: `%s: …`", strings.Join(rest, ": …`, `"))
+	} else {
+		d = d.WithHint("remove it")
+	}
+	a.report(d)
+	return nil
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what
+	case 1:
+		return "only one " + what
+	}
+	return "only " + value.NumberOf(float64(n)).String() + " " + what + "s"
+}
+
+// choice judges a constant against the allowed strings.
+func (a *arguments) choice(param *spec.Param, e *expr.Expr) {
+	if len(param.Enum) == 0 || a.isVague(e) {
+		return
+	}
+	v, ok := e.Const()
+	if !ok || v.T.Kind != value.String {
+		return
+	}
+	for _, s := range param.Enum {
+		if s == v.Text() {
+			return
+		}
+	}
+	d := diag.Errorf(diag.BadChoice, e.Span(), "`%s` is none of the values of `%s`", v.Text(), param.Name)
+	if near, found := diag.Nearest(v.Text(), param.Enum); found {
+		d = d.WithHint("did you mean %s?", value.Quote(near))
+	} else {
+		d = d.WithHint("one of `%s`", strings.Join(param.Enum, "`, `"))
+	}
+	a.report(d)
+}
+
+func (a *arguments) missing() {
+	var names []string
+	example := ""
+	for _, p := range a.spec.Params {
+		if _, given := a.at[p.Name]; given || !p.Required {
+			continue
+		}
+		names = append(names, p.Name)
+		if p.Positional {
+			example = p.Type.Example()
+			if len(p.Enum) > 0 {
+				example = value.Quote(p.Enum[0])
+			}
+		} else {
+			example = p.Name + ": " + p.Type.Example()
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	d := diag.Errorf(diag.MissingArgument, a.call.NameSpan(), "`%s` needs `%s`", a.spec.Name, strings.Join(names, "` and `"))
+	if len(names) == 1 {
+		d = d.WithHint("such as `%s(%s)`", a.spec.Name, example)
+	} else if a.spec.Example != "" {
+		d = d.WithHint("such as `%s`", a.spec.Example)
+	}
+	a.report(d)
+}
+
+// groups demands exactly one argument of each group.
+func (a *arguments) groups() {
+	done := map[string]bool{}
+	for _, p := range a.spec.Params {
+		if p.Group == "" || done[p.Group] {
+			continue
+		}
+		done[p.Group] = true
+		var members, given []string
+		for _, q := range a.spec.Params {
+			if q.Group != p.Group {
+				continue
+			}
+			name := "`" + q.Name + "`"
+			if q.Positional {
+				name = "a value" // a handle, mostly
+				if q.Type.Kind == value.HandleK {
+					name = "a handle"
+				}
+			}
+			members = append(members, name)
+			if _, ok := a.at[q.Name]; ok {
+				given = append(given, q.Name)
+			}
+		}
+		list := strings.Join(members[:len(members)-1], ", ") + " or " + members[len(members)-1]
+		if len(members) == 1 {
+			list = members[0]
+		}
+		switch {
+		case len(given) == 0:
+			a.report(diag.Errorf(diag.ExactlyOne, a.call.NameSpan(), "`%s` does not say which one", a.spec.Name).WithHint("give exactly one of %s", list))
+		case len(given) > 1:
+			a.report(diag.Errorf(diag.ExactlyOne, a.at[given[1]], "`%s` and `%s` both say which one", given[0], given[1]).
+				WithNote(a.at[given[0]], "the first is here").WithHint("give exactly one of %s", list))
+		}
+	}
+}

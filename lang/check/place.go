@@ -1,0 +1,246 @@
+package check
+
+import (
+	"strings"
+
+	"chaos/lang/diag"
+	"chaos/lang/expr"
+	"chaos/lang/syntax"
+)
+
+// placeKind says where an expression or a statement stands, which decides what is known there.
+type placeKind int
+
+const (
+	inFile placeKind = iota
+	inExperiment
+	inSetup
+	inSteady
+	inHypothesis
+	inInject
+	inRollback
+	inConst // defaults: constants only
+	inLet   // an abbreviation: judged where it is used
+	inProbe // arguments of a probe: fixed after setup
+	inAttr  // attributes, and the times of checks and guards: fixed before the run
+	inGuard // `abort when`
+	inExpect
+	inOngoing // always, never, eventually
+)
+
+type place struct {
+	kind placeKind
+	word string // the statement's first word, for messages
+}
+
+// sectionKinds maps the word of a section to its place.
+var sectionKinds = map[string]placeKind{"setup": inSetup, "steady": inSteady, "hypothesis": inHypothesis, "inject": inInject, "rollback": inRollback}
+
+func (k placeKind) String() string {
+	for w, s := range sectionKinds {
+		if s == k {
+			return w
+		}
+	}
+	return map[placeKind]string{inFile: "the file", inExperiment: "experiment"}[k]
+}
+
+// placed judges what an expression reads by where it stands: is that known there?
+func (c *checker) placed(e *expr.Expr, scope *expr.Scope, p place) {
+	if p.kind == inLet {
+		return
+	}
+	for _, o := range e.Operands() {
+		d, bad := c.judge(o, scope, p)
+		if !bad {
+			continue
+		}
+		d.Span = o.At
+		if o.At.Start.Offset < e.Span().Start.Offset || o.At.End.Offset > e.Span().End.Offset {
+			d.Span = e.Span()
+			d = d.WithNote(o.At, "`%s` stands for it here", o.Text)
+		}
+		c.report(d)
+		return // one expression, one message
+	}
+}
+
+func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagnostic, bool) {
+	root := o.Path[0]
+	b, _ := scope.Lookup(root)
+	phase := root == "before" || root == "during" || root == "after"
+	sampled := phase || root == "steady" || b != nil && c.probes[b] != nil
+	fail := func(code diag.Code, hint, format string, args ...any) (diag.Diagnostic, bool) {
+		d := diag.Errorf(code, o.At, format, args...)
+		d.Hint = hint
+		return d, true
+	}
+	switch p.kind {
+	case inConst:
+		return fail(diag.WrongPlace, "write a value, such as `10s` or `\"text\"`", "a default is a constant, and `%s` is none", o.Text)
+	case inProbe:
+		if sampled {
+			return fail(diag.WrongPlace, "use a param, a let of params, or a handle from `setup`", "the arguments of a probe are fixed after setup, and `%s` goes on changing", o.Text)
+		}
+		return diag.Diagnostic{}, false
+	case inAttr:
+		if sampled || b != nil && c.handles[b] {
+			return fail(diag.WrongPlace, "use a literal, a param, or a let of params", "this is fixed before the run, and `%s` is not known then", o.Text)
+		}
+		return diag.Diagnostic{}, false
+	}
+	if !phase || p.kind == inExpect {
+		return diag.Diagnostic{}, false
+	}
+	now := present(o.Path)
+	if root == "before" {
+		switch p.kind {
+		case inSetup:
+			return fail(diag.TooEarly, "use the present sample: `"+now+"`", "`%s` is not known in `setup`: what is before the injection is measured after it", o.Text)
+		case inSteady:
+			return fail(diag.TooEarly, "compare with `before.` in `hypothesis`", "`%s` is not known in `steady`: it is what `steady` measures", o.Text)
+		}
+		return diag.Diagnostic{}, false
+	}
+	switch p.kind {
+	case inOngoing:
+		return fail(diag.TooEarly, "write `expect` for the sum of it all, or the present sample: `"+now+"`", "`%s` is complete only at the end, and `%s` is judged all the time", o.Text, p.word)
+	case inGuard:
+		return fail(diag.TooEarly, "use the present sample: `"+now+"`", "`%s` is complete only at the end, too late for a guard", o.Text)
+	}
+	return fail(diag.TooEarly, "use the present sample: `"+now+"`", "`%s` may be used only in an `expect` of `hypothesis`: here it is not complete", o.Text)
+}
+
+// present is the path of the sample that a summary summarises.
+func present(path []string) string {
+	rest := path[1:]
+	if n := len(rest); n > 2 {
+		rest = rest[:n-1]
+	}
+	return strings.Join(rest, ".")
+}
+
+// misplaced reports a statement that cannot stand in this place, and why.
+func (c *checker) misplaced(s syntax.Stmt, in placeKind) {
+	c.loseNames(s)
+	where := "in `" + in.String() + "`"
+	if in == inFile {
+		where = "at the top of a file"
+	}
+	body := in == inSetup || in == inInject || in == inRollback
+	fail := func(at diag.Span, hint, format string, args ...any) {
+		d := diag.Errorf(diag.WrongPlace, at, format, args...)
+		d.Hint = hint
+		c.report(d)
+	}
+	switch s := s.(type) {
+	case *syntax.Use:
+		fail(s.Span, "move it above the experiment", "`use` stands at the top of a file, not %s", where)
+	case *syntax.Action:
+		fail(s.Name.Span, "move it above the experiment", "an `action` is defined at the top of a file, not %s", where)
+	case *syntax.Param:
+		fail(s.Name.Span, "move it to the experiment or to the top of the file", "a `param` belongs to a file or an experiment, not %s", where)
+	case *syntax.Probe:
+		fail(s.Name.Span, "move it out of `"+in.String()+"`, into the experiment", "a `probe` is declared in the experiment or the file, not %s", where)
+	case *syntax.Experiment:
+		fail(s.Title.Span, "close the block before it with `}`", "an experiment cannot stand %s", where)
+	case *syntax.Section:
+		at := c.wordSpan(s.Span, s.Kind)
+		if in == inFile {
+			fail(at, "write `experiment \"what must hold\" { … }` around it", "`%s` belongs to an experiment, not %s", s.Kind, where)
+			return
+		}
+		fail(at, "close `"+in.String()+"` before it with `}`", "`%s` cannot stand %s", s.Kind, where)
+	case *syntax.Check:
+		c.misplacedCheck(s, in, where, fail)
+	case *syntax.Abort:
+		at := c.wordSpan(s.Span, "abort")
+		fail(at, "move it to the experiment", "a guard watches the faults: it stands in the experiment, in `inject` or at the top of the file, not %s", where)
+	case *syntax.Wait:
+		hint := "move it to `inject`, `setup` or `rollback`"
+		switch in {
+		case inSteady:
+			hint = "write `settle: 30s` to give the steady state time"
+		case inHypothesis:
+			hint = "write `eventually … within 30s`, or move it to `inject`"
+		}
+		fail(c.wordSpan(s.Span, "wait"), hint, "`wait` is a step, and nothing runs %s", where)
+	case *syntax.Repeat:
+		fail(c.wordSpan(s.Span, "repeat"), "move it to `inject`, `setup` or `rollback`", "`repeat` runs steps, and nothing runs %s", where)
+	case *syntax.When:
+		fail(c.wordSpan(s.Span, "when"), "move it to `inject`, `setup` or `rollback`", "`when` chooses steps, and nothing runs %s", where)
+	case *syntax.Parallel:
+		fail(c.wordSpan(s.Span, "parallel"), "move it to `inject`, `setup` or `rollback`", "`parallel` runs steps, and nothing runs %s", where)
+	case *syntax.Do:
+		fail(c.wordSpan(s.Span, "do"), "move it to `inject`, `setup` or `rollback`", "`do` groups steps, and nothing runs %s", where)
+	case *syntax.Step:
+		name := s.Call.Name()
+		if spec, ok := c.cat.Call(name); ok && spec.Kind == "probe" {
+			fail(s.Call.NameSpan(), "write `probe name = "+name+"(…)` in the experiment, and `expect name…` here", "`%s` is a probe: it is declared with a name, and is no statement", name)
+			return
+		}
+		hint := "move it to `setup`, `inject` or `rollback`"
+		switch in {
+		case inSteady:
+			fail(s.Call.NameSpan(), hint, "an action cannot stand in `steady`: looking must not change what is looked at")
+		case inHypothesis:
+			fail(s.Call.NameSpan(), hint, "an action cannot stand in `hypothesis`: it says what must hold while `inject` acts")
+		default:
+			fail(s.Call.NameSpan(), hint, "an action cannot stand %s", where)
+		}
+	case *syntax.Attr:
+		hint := ""
+		if !body && in == inFile {
+			hint = "attributes such as `owner:` stand in the experiment"
+		}
+		fail(s.Name.Span, hint, "there are no attributes %s", where)
+	default:
+		fail(s.At(), "", "this cannot stand %s", where)
+	}
+}
+
+func (c *checker) misplacedCheck(s *syntax.Check, in placeKind, where string, fail func(diag.Span, string, string, ...any)) {
+	at := c.wordSpan(s.Span, s.Kind)
+	switch {
+	case s.Kind == "expect" && (in == inInject || in == inRollback):
+		fail(at, "write `wait until … within 5s` to wait for it here, or move it to `hypothesis`", "`expect` is judged in `steady` and `hypothesis`, not %s", where)
+	case s.Kind == "expect":
+		fail(at, "move it to `steady` or `hypothesis`", "`expect` cannot stand %s", where)
+	case in == inSteady:
+		fail(at, "write `expect`: in `steady` it holds on every sample", "`%s` is judged while `inject` acts, so it belongs to `hypothesis`", s.Kind)
+	case s.Kind == "eventually" && (in == inInject || in == inSetup || in == inRollback):
+		fail(at, "write `wait until … within 5s` to wait for it here", "`eventually` belongs to `hypothesis`, not %s", where)
+	default:
+		fail(at, "move it to `hypothesis`", "`%s` belongs to `hypothesis`: it cannot stand %s", s.Kind, where)
+	}
+}
+
+// wordSpan is the place of the word that a statement starts with.
+func (c *checker) wordSpan(at diag.Span, word string) diag.Span {
+	return c.src.Span(at.Start.Offset, at.Start.Offset+len(word))
+}
+
+// loseNames assumes the names that a statement in the wrong place would have declared.
+func (c *checker) loseNames(s syntax.Stmt) {
+	lose := func(n *syntax.Name) {
+		if n != nil {
+			c.assume(c.base, n.Text, n.Span)
+		}
+	}
+	switch s := s.(type) {
+	case *syntax.Param:
+		lose(&s.Name)
+	case *syntax.Let:
+		lose(&s.Name)
+	case *syntax.Probe:
+		lose(&s.Name)
+	case *syntax.Step:
+		for _, cl := range s.Clauses {
+			lose(cl.Name)
+		}
+	case *syntax.Section:
+		for _, in := range s.Body.Stmts {
+			c.loseNames(in)
+		}
+	}
+}

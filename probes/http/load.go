@@ -1,0 +1,319 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"syscall"
+	"time"
+
+	"chaos/lang/spec"
+	"chaos/lang/value"
+	"chaos/probes"
+	"chaos/runtime/env"
+	"chaos/runtime/netfail"
+)
+
+type loadArgs struct {
+	URL         string                 `chaos:"url,required,positional" help:"where to send the requests; a redirect is an answer and not followed"`
+	Rate        *value.RateV           `chaos:"rate" help:"requests per second, sent on time whatever the server does; latency counts from the moment at which a request was due"`
+	Concurrency *int                   `chaos:"concurrency" help:"alone: so many clients, each sending its next request when the last is answered (after a failed connection it pauses, 10ms to 100ms); with rate: at most so many requests in flight; neither: one client"`
+	Method      string                 `chaos:"method" help:"the method; without it GET, or POST when there is a body"`
+	Headers     map[string]value.Value `chaos:"headers" help:"headers to send, as a map; Host sets the virtual host"`
+	Body        string                 `chaos:"body" help:"the body as text"`
+	Form        map[string]value.Value `chaos:"form" help:"the body as the fields of a form, sent URL-encoded with its content type"`
+	Timeout     time.Duration          `chaos:"timeout" default:"5s" help:"how long connecting, sending and reading the whole answer may take together"`
+	Keepalive   bool                   `chaos:"keepalive" default:"true" help:"use connections again; otherwise every request opens its own"`
+	Insecure    bool                   `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
+}
+
+func load() probes.Probe {
+	return probes.DefineStream(spec.Call{
+		Name:    "http.load",
+		Summary: "Sends requests all the time, at a rate or from so many clients, and shows counts and latencies of each window.",
+		Example: `probe load = http.load("http://127.0.0.1:8080/", rate: 200/s, timeout: 2s)`,
+	}, LoadSample{}, restore, openLoad)
+}
+
+// maxInFlight bounds the requests in flight where the script does not: a server that hangs must not cost this machine its
+// memory. A run that may open few files gets half of those.
+const maxInFlight = 10000
+
+func openLoad(_ context.Context, _ env.Env, in loadArgs) (probes.Streamer, error) {
+	method := in.Method
+	if method == "" {
+		method = "GET"
+		if in.Body != "" || in.Form != nil {
+			method = "POST"
+		}
+	}
+	m, err := compose(method, in.URL, in.Headers, content{text: in.Body, form: in.Form})
+	if err != nil {
+		return nil, err
+	}
+	if in.Timeout <= 0 {
+		return nil, fmt.Errorf("`timeout` must be more than 0")
+	}
+	g := &generator{limit: inFlightBound(), timeout: in.Timeout, freed: make(chan struct{}, 1), current: newWindow()}
+	if in.Concurrency != nil {
+		if *in.Concurrency < 1 || *in.Concurrency > g.limit {
+			return nil, fmt.Errorf("`concurrency` must be between 1 and %d", g.limit)
+		}
+		g.limit = *in.Concurrency
+	} else if in.Rate == nil {
+		g.limit = 1
+	}
+	if in.Rate != nil {
+		g.rate = float64(*in.Rate)
+		if !(g.rate > 0) || math.IsInf(g.rate, 0) {
+			return nil, fmt.Errorf("`rate` must be more than 0")
+		}
+	}
+	g.ctx, g.cancel = context.WithCancelCause(context.Background())
+	if g.wire, err = newWire(g.ctx, m, in.Timeout, in.Keepalive, in.Insecure); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func inFlightBound() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur/2 < maxInFlight {
+		return max(int(files.Cur/2), 1)
+	}
+	return maxInFlight
+}
+
+// generator sends the load and counts what comes back.
+type generator struct {
+	wire    *wire
+	rate    float64 // requests per second; 0: the closed model
+	limit   int     // in flight; in the closed model the number of clients
+	timeout time.Duration
+
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup
+	freed   chan struct{} // a request ended, for a schedule that waits for room
+
+	// One lock is enough: it is held for some 100ns twice a request, a percent of a core at 20,000 requests per second.
+	mu       sync.Mutex
+	current  *window
+	since    time.Time
+	inFlight int
+	oldest   *flight // of a list in the order of start
+	newest   *flight
+}
+
+// flight is a request on its way.
+type flight struct {
+	start      time.Time // intended; in the closed model the real one
+	prev, next *flight
+}
+
+// Start begins to send. The end of ctx ends it, as Close does.
+func (g *generator) Start(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	var p *pacer
+	if g.rate > 0 {
+		var err error
+		if p, err = newPacer(); err != nil {
+			return err
+		}
+	}
+	g.mu.Lock()
+	g.since = time.Now()
+	g.mu.Unlock()
+	release := context.AfterFunc(ctx, func() { g.cancel(context.Cause(ctx)) })
+	context.AfterFunc(g.ctx, func() {
+		release()
+		g.wire.abort()
+		if p != nil {
+			p.close()
+		}
+	})
+	if g.rate > 0 {
+		g.running.Go(func() { g.schedule(p) })
+		return nil
+	}
+	for range g.limit {
+		g.running.Go(g.client)
+	}
+	return nil
+}
+
+// Next closes the window.
+func (g *generator) Next() (value.Value, probes.Mergeable) {
+	fresh := newWindow()
+	g.mu.Lock()
+	now := time.Now()
+	w := g.current
+	if !g.since.IsZero() {
+		w.elapsed = now.Sub(g.since)
+		g.since = now
+	}
+	if g.oldest != nil {
+		w.oldest = max(now.Sub(g.oldest.start), 0)
+	}
+	g.current = fresh
+	g.mu.Unlock()
+	return w.Value(), w
+}
+
+// Close ends the load: what is in flight is given up and not counted.
+func (g *generator) Close() error {
+	g.cancel(context.Canceled)
+	g.wire.abort()
+	done := make(chan struct{})
+	go func() { g.running.Wait(); close(done) }()
+	limit := time.NewTimer(2 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-limit.C:
+		return fmt.Errorf("requests to %s do not end", g.wire.address)
+	}
+}
+
+// minSleep batches the sends of a high rate: waking for each would cost more than sending.
+const minSleep = 50 * time.Microsecond
+
+// schedule is the open model. Send n is due at t0 + n/rate, whatever became of the others, so a slow server does not
+// slow the schedule down and hide itself (coordinated omission). A send that finds no room is counted as missed; it starts
+// as soon as there is room, its latency counted from when it was due, unless its timeout has passed by then.
+func (g *generator) schedule(p *pacer) {
+	t0 := time.Now()
+	due := func(n int64) time.Time { return t0.Add(time.Duration(float64(n) / g.rate * 1e9)) }
+	until := func(elapsed time.Duration) int64 { return int64(math.Floor(elapsed.Seconds()*g.rate)) + 1 } // sends due by then
+	poll := time.NewTimer(time.Hour)
+	defer poll.Stop()
+	var next, judged int64 // the next send to start; the first of which it is not known whether it was on time
+	for g.ctx.Err() == nil {
+		elapsed := time.Since(t0)
+		if elapsed > g.timeout {
+			if expired := until(elapsed-g.timeout) - 1; expired > next {
+				g.miss(expired - max(next, judged))
+				next, judged = expired, max(judged, expired)
+			}
+		}
+		end := until(elapsed)
+		for next < end && g.launch(due(next)) {
+			next++
+		}
+		if next < end {
+			g.miss(end - max(next, judged))
+			judged = end
+			poll.Reset(5 * time.Millisecond) // so that sends are judged in the window in which they were due
+			select {
+			case <-g.freed:
+			case <-poll.C:
+			case <-g.ctx.Done():
+			}
+			continue
+		}
+		judged = max(judged, next)
+		if !p.sleep(max(time.Until(due(next)), minSleep)) {
+			return
+		}
+	}
+}
+
+func (g *generator) miss(n int64) {
+	if n <= 0 {
+		return
+	}
+	g.mu.Lock()
+	g.current.missed += int(n)
+	g.mu.Unlock()
+}
+
+// launch starts a request that is or was due at start; false without room.
+func (g *generator) launch(start time.Time) bool {
+	f := &flight{start: start}
+	g.mu.Lock()
+	if g.inFlight >= g.limit {
+		g.mu.Unlock()
+		return false
+	}
+	g.depart(f)
+	g.mu.Unlock()
+	g.running.Go(func() {
+		status, err := g.wire.send()
+		g.land(f, status, err)
+		select {
+		case g.freed <- struct{}{}:
+		default:
+		}
+	})
+	return true
+}
+
+// client is one client of the closed model.
+func (g *generator) client() {
+	const shortest, longest = 10 * time.Millisecond, 100 * time.Millisecond
+	pause := shortest
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for g.ctx.Err() == nil {
+		f := &flight{}
+		g.mu.Lock()
+		f.start = time.Now()
+		g.depart(f)
+		g.mu.Unlock()
+		status, err := g.wire.send()
+		g.land(f, status, err)
+		if err == nil || netfail.IsTimeout(err) {
+			pause = shortest
+			continue
+		}
+		// A refused connection costs microseconds: without a pause a dead server would look like a very fast one.
+		timer.Reset(pause)
+		pause = min(2*pause, longest)
+		select {
+		case <-timer.C:
+		case <-g.ctx.Done():
+		}
+	}
+}
+
+// depart appends to the list of what is in flight. The lock is held.
+func (g *generator) depart(f *flight) {
+	g.inFlight++
+	if f.prev = g.newest; f.prev != nil {
+		f.prev.next = f
+	} else {
+		g.oldest = f
+	}
+	g.newest = f
+}
+
+// land takes a request out of the list and counts how it ended.
+func (g *generator) land(f *flight, status int, err error) {
+	latency := time.Since(f.start)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		g.oldest = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		g.newest = f.prev
+	}
+	switch {
+	case err == nil:
+		g.current.answered(status, latency)
+	case g.ctx.Err() != nil: // we gave up, not the server
+	case netfail.IsTimeout(err):
+		g.current.timedOut(latency)
+	default:
+		g.current.failed()
+	}
+}

@@ -1,0 +1,497 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chaos/lang/value"
+	"chaos/probes"
+	"chaos/runtime/env"
+)
+
+// startLoad opens and starts a load, which ends with the test at the latest.
+func startLoad(t *testing.T, a args) probes.Streamer {
+	t.Helper()
+	o, err := probeNamed(t, "http.load").Open(context.Background(), env.Env{}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := o.(probes.Streamer)
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// runLoad is a load of some length, as one window that holds all that ended before the load was closed.
+func runLoad(t *testing.T, length time.Duration, a args) (value.Value, *window) {
+	t.Helper()
+	s := startLoad(t, a)
+	time.Sleep(length)
+	_, m := s.Next()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	_, rest := s.Next()
+	m.Merge(rest)
+	return m.Value(), m.(*window)
+}
+
+// gauge counts requests, and the most that were served at once.
+type gauge struct{ total, now, most atomic.Int64 }
+
+func (g *gauge) enter() int64 {
+	n := g.now.Add(1)
+	for {
+		most := g.most.Load()
+		if n <= most || g.most.CompareAndSwap(most, n) {
+			break
+		}
+	}
+	return g.total.Add(1)
+}
+
+func (g *gauge) leave() { g.now.Add(-1) }
+
+func gauged(f func(n int64, w http.ResponseWriter)) (*gauge, *httptest.Server) {
+	g := &gauge{}
+	return g, httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := g.enter()
+		defer g.leave()
+		f(n, w)
+	}))
+}
+
+func TestCountsMatchTheServers(t *testing.T) {
+	g, server := gauged(func(n int64, w http.ResponseWriter) {
+		switch {
+		case n%10 == 0:
+			panic(http.ErrAbortHandler) // closes the connection without an answer
+		case n%5 == 0:
+			w.WriteHeader(500)
+		}
+	})
+	defer server.Close()
+	s := startLoad(t, args{"url": str(server.URL), "rate": value.RateOf(100)})
+	time.Sleep(1205 * time.Millisecond)
+	v, m := s.Next()
+	w := m.(*window)
+	total := int(g.total.Load())
+	if w.oldest > 0 || total < 100 || total > 125 {
+		t.Skipf("this machine is too busy: %d requests, oldest %v", total, w.oldest)
+	}
+	wantNumber(t, v, "requests", float64(total))
+	wantNumber(t, v, "errors", float64(total/5))
+	wantNumber(t, v, "missed", 0)
+	wantNumber(t, v.Get("status"), "500", float64(total/5-total/10))
+	wantNumber(t, v.Get("status"), "200", float64(total-total/5))
+	wantNumber(t, v.Get("status"), "503", 0)
+	if r := v.Get("error_ratio"); r.T.Kind != value.Ratio || r.Float() != float64(total/5)/float64(total) {
+		t.Errorf("error_ratio is %s", r)
+	}
+	if r := v.Get("rps"); r.T.Kind != value.Rate || math.Abs(r.Float()-float64(total)/w.elapsed.Seconds()) > 1e-9 {
+		t.Errorf("rps is %s", r)
+	}
+	if n := int(w.latencies.TotalCount()); n != total-total/10 {
+		t.Errorf("%d latencies of %d requests", n, total)
+	}
+}
+
+func TestTheRateIsKeptWithoutDrift(t *testing.T) {
+	g, server := gauged(func(int64, http.ResponseWriter) {})
+	defer server.Close()
+	for _, rate := range []float64{50, 2000} {
+		g.total.Store(0)
+		s := startLoad(t, args{"url": str(server.URL), "rate": value.RateOf(rate)})
+		time.Sleep(time.Second)
+		_, m := s.Next()
+		s.Close()
+		want := rate * m.(*window).elapsed.Seconds()
+		if got := float64(g.total.Load()); got < want*0.97-2 || got > want*1.03+2 {
+			t.Errorf("at %v/s %v requests came in %v", rate, got, m.(*window).elapsed)
+		}
+	}
+}
+
+func TestPercentilesMatchTheServers(t *testing.T) {
+	var mu sync.Mutex
+	var served []time.Duration
+	g, server := gauged(func(n int64, w http.ResponseWriter) {
+		start := time.Now()
+		time.Sleep(time.Duration(n*37%100) * time.Millisecond)
+		mu.Lock()
+		served = append(served, time.Since(start))
+		mu.Unlock()
+	})
+	defer server.Close()
+	v, _ := runLoad(t, 2*time.Second, args{"url": str(server.URL), "rate": value.RateOf(200)})
+	_ = g
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(served)
+	for field, q := range map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1} {
+		want := served[min(int(math.Ceil(q*float64(len(served)))), len(served))-1]
+		got := v.Get(field).Duration()
+		if diff := (got - want).Abs(); diff > want/20+8*time.Millisecond {
+			t.Errorf("%s is %v, the server says %v", field, got, want)
+		}
+	}
+	if mean := v.Get("mean").Duration(); mean < 45*time.Millisecond || mean > 65*time.Millisecond {
+		t.Errorf("mean is %v", mean)
+	}
+}
+
+// A server stalls for half a second of three. A client that waits politely sees two slow requests; the schedule sees all.
+func TestAStallIsNotOmitted(t *testing.T) {
+	var begin atomic.Int64
+	begin.Store(time.Now().UnixNano())
+	stall := func(g *gauge) {
+		at := time.Since(time.Unix(0, begin.Load()))
+		if from, to := 1000*time.Millisecond, 1500*time.Millisecond; at > from && at < to {
+			time.Sleep(to - at)
+		}
+	}
+	var g *gauge
+	g, server := gauged(func(int64, http.ResponseWriter) { stall(g) })
+	defer server.Close()
+	begin.Store(time.Now().UnixNano())
+	v, w := runLoad(t, 3*time.Second, args{"url": str(server.URL), "rate": value.RateOf(200), "concurrency": value.NumberOf(2)})
+	if p99 := v.Get("p99").Duration(); p99 < 350*time.Millisecond || p99 > 900*time.Millisecond {
+		t.Errorf("the open model's p99 is %v", p99)
+	}
+	if p90 := v.Get("p90").Duration(); p90 < 80*time.Millisecond {
+		t.Errorf("the open model's p90 is %v", p90)
+	}
+	if most := g.most.Load(); most > 2 {
+		t.Errorf("%d requests were in flight", most)
+	}
+	if w.missed < 80 || w.missed > 200 {
+		t.Errorf("%d sends were withheld, about 98 are expected", w.missed)
+	}
+	if w.requests < 560 || w.errors != 0 {
+		t.Errorf("%d requests with %d errors: what was withheld is sent late", w.requests, w.errors)
+	}
+}
+
+func TestConcurrencyIsNeverExceeded(t *testing.T) {
+	g, server := gauged(func(int64, http.ResponseWriter) { time.Sleep(5 * time.Millisecond) })
+	defer server.Close()
+	for _, a := range []args{
+		{"url": str(server.URL), "concurrency": value.NumberOf(7)},
+		{"url": str(server.URL), "concurrency": value.NumberOf(7), "rate": value.RateOf(3000)},
+	} {
+		g.total.Store(0)
+		g.most.Store(0)
+		v, w := runLoad(t, 500*time.Millisecond, a)
+		if most := g.most.Load(); most > 7 || most < 4 {
+			t.Errorf("%d requests at once", most)
+		}
+		if total := int(g.total.Load()); w.requests > total || w.requests < total-7 {
+			t.Errorf("%d requests are counted, %d came", w.requests, total)
+		}
+		if _, open := a["rate"]; open != (w.missed > 0) {
+			t.Errorf("missed is %d in %s", w.missed, v)
+		}
+		time.Sleep(20 * time.Millisecond) // until the server has let go of the last ones
+	}
+	_, w := runLoad(t, 200*time.Millisecond, args{"url": str(server.URL)})
+	if w.requests < 5 || w.requests > 45 {
+		t.Errorf("one client of a 5ms server made %d requests in 200ms", w.requests)
+	}
+}
+
+func TestAHangingServerShowsTheAgeOfTheOldest(t *testing.T) {
+	address := rawServer(t, hang)
+	for _, a := range []args{
+		{"url": str("http://" + address), "concurrency": value.NumberOf(2)},
+		{"url": str("http://" + address), "rate": value.RateOf(100)},
+	} {
+		s := startLoad(t, a)
+		time.Sleep(200 * time.Millisecond)
+		s.Next()
+		time.Sleep(200 * time.Millisecond)
+		v, _ := s.Next()
+		wantNumber(t, v, "requests", 0)
+		wantAbsent(t, v, "error_ratio")
+		for _, field := range []string{"mean", "p50", "p99", "max"} {
+			if d := v.Get(field).Duration(); d < 400*time.Millisecond || d > 1500*time.Millisecond {
+				t.Errorf("%s is %s, the oldest request waits 400ms", field, v.Get(field))
+			}
+		}
+		start := time.Now()
+		s.Close()
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("closing took %v", took)
+		}
+	}
+}
+
+func TestTimeoutsCountAtTheirTimeout(t *testing.T) {
+	address := rawServer(t, hang)
+	v, w := runLoad(t, 700*time.Millisecond, args{"url": str("http://" + address), "concurrency": value.NumberOf(3), "timeout": value.DurationOf(200 * time.Millisecond)})
+	if w.requests < 6 || w.requests > 9 || w.errors != w.requests {
+		t.Errorf("%d requests, %d errors", w.requests, w.errors)
+	}
+	if p50 := v.Get("p50").Duration(); p50 < 200*time.Millisecond || p50 > 400*time.Millisecond {
+		t.Errorf("p50 is %v", p50)
+	}
+}
+
+func TestMissedWhenNothingMoves(t *testing.T) {
+	address := rawServer(t, hang)
+	// 100/s for 1s with room for 2: 98 are withheld, and after 300ms each of them is given up.
+	_, w := runLoad(t, time.Second, args{"url": str("http://" + address), "rate": value.RateOf(100), "concurrency": value.NumberOf(2), "timeout": value.DurationOf(300 * time.Millisecond)})
+	if w.missed < 85 || w.missed > 101 {
+		t.Errorf("missed is %d", w.missed)
+	}
+	if w.requests < 4 || w.requests > 6 {
+		t.Errorf("%d requests ended", w.requests)
+	}
+}
+
+func TestADeadServerIsNoFastServer(t *testing.T) {
+	v, w := runLoad(t, 500*time.Millisecond, args{"url": str("http://" + deadAddress(t)), "concurrency": value.NumberOf(2)})
+	if w.requests == 0 || w.requests > 40 || w.errors != w.requests {
+		t.Errorf("%d requests, %d errors", w.requests, w.errors)
+	}
+	if r := v.Get("error_ratio").Float(); r != 1 {
+		t.Errorf("error_ratio is %v", r)
+	}
+	wantAbsent(t, v, "mean", "p50", "p99", "max")
+}
+
+func TestMergedWindowsAreTheWhole(t *testing.T) {
+	_, server := gauged(func(n int64, w http.ResponseWriter) {
+		if n%7 == 0 {
+			w.WriteHeader(503)
+		}
+	})
+	defer server.Close()
+	s := startLoad(t, args{"url": str(server.URL), "concurrency": value.NumberOf(2)}).(*generator)
+	whole, merged := newWindow(), newWindow()
+	started := time.Now()
+	for range 10 {
+		time.Sleep(30 * time.Millisecond)
+		_, m := s.Next()
+		w := m.(*window)
+		// The whole is rebuilt from the JSON of each window, as a verdict is recomputed from the journal.
+		data, err := w.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := probeNamed(t, "http.load").(probes.Restorer).Restore(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, w, back.(*window))
+		merged.Merge(m)
+		whole.Merge(back)
+	}
+	elapsed := time.Since(started)
+	same(t, merged, whole)
+	if merged.elapsed > elapsed+50*time.Millisecond || merged.elapsed < elapsed-50*time.Millisecond {
+		t.Errorf("the windows last %v of %v", merged.elapsed, elapsed)
+	}
+	if int(merged.latencies.TotalCount()) != merged.requests || merged.requests == 0 || merged.errors != merged.status[503] {
+		t.Errorf("%d latencies, %d requests, %d errors", merged.latencies.TotalCount(), merged.requests, merged.errors)
+	}
+}
+
+func same(t *testing.T, a, b *window) {
+	t.Helper()
+	if a.requests != b.requests || a.errors != b.errors || a.missed != b.missed || a.elapsed != b.elapsed || a.sum != b.sum || a.max != b.max || a.oldest != b.oldest {
+		t.Errorf("windows differ: %+v %+v", *a, *b)
+	}
+	if fmt.Sprint(a.status) != fmt.Sprint(b.status) {
+		t.Errorf("status counts differ: %v %v", a.status, b.status)
+	}
+	if (a.latencies == nil) != (b.latencies == nil) || a.latencies != nil && !a.latencies.Equals(b.latencies) {
+		t.Error("histograms differ")
+	}
+	if a.Value().String() != b.Value().String() {
+		t.Errorf("values differ:\n%s\n%s", a.Value(), b.Value())
+	}
+}
+
+func TestConnectionsAreReusedOrNot(t *testing.T) {
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush() // chunked
+		io.WriteString(w, strings.Repeat("x", 100_000))
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	_, w := runLoad(t, 200*time.Millisecond, args{"url": str(server.URL), "concurrency": value.NumberOf(3)})
+	if n := connections.Load(); n > 3 || w.requests < 10 || w.errors > 0 {
+		t.Errorf("%d connections, %d requests, %d errors", n, w.requests, w.errors)
+	}
+	connections.Store(0)
+	_, w = runLoad(t, 200*time.Millisecond, args{"url": str(server.URL), "concurrency": value.NumberOf(3), "keepalive": value.BoolOf(false)})
+	if n := int(connections.Load()); n < w.requests || n > w.requests+3 || w.errors > 0 {
+		t.Errorf("%d connections, %d requests, %d errors", n, w.requests, w.errors)
+	}
+}
+
+func TestConnectionsThatTheServerLetGoAreNoErrors(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	server.Config.IdleTimeout = 20 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	_, w := runLoad(t, 600*time.Millisecond, args{"url": str(server.URL), "rate": value.RateOf(15)})
+	if w.errors != 0 || w.requests < 5 {
+		t.Errorf("%d errors of %d requests", w.errors, w.requests)
+	}
+}
+
+// net/http's client would send the second request again without a word.
+func TestABrokenRequestIsNotRepeated(t *testing.T) {
+	var requests atomic.Int64
+	address := rawServer(t, func(c net.Conn) {
+		defer c.Close()
+		bufioReadSome(c)
+		requests.Add(1)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		bufioReadSome(c)
+		requests.Add(1)
+	})
+	_, w := runLoad(t, 300*time.Millisecond, args{"url": str("http://" + address), "rate": value.RateOf(100)})
+	if total := int(requests.Load()); w.errors < w.requests/2-1 || w.requests < 10 || w.requests > total || w.requests < total-2 {
+		t.Errorf("%d errors of %d requests, the server saw %d", w.errors, w.requests, total)
+	}
+}
+
+func TestLoadOverTLSWithABody(t *testing.T) {
+	var bodies atomic.Int64
+	server := quietTLS(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" && r.FormValue("item") == "tea" && r.Host == "shop.test" {
+			bodies.Add(1)
+		}
+	}))
+	defer server.Close()
+	a := args{"url": str(server.URL), "form": mapOf("item", "tea"), "headers": mapOf("host", "shop.test"), "insecure": value.BoolOf(true), "concurrency": value.NumberOf(2)}
+	_, w := runLoad(t, 300*time.Millisecond, a)
+	if n := int(bodies.Load()); w.errors > 0 || w.requests < 5 || n < w.requests {
+		t.Errorf("%d errors of %d requests, %d bodies", w.errors, w.requests, n)
+	}
+	delete(a, "insecure")
+	_, w = runLoad(t, 100*time.Millisecond, a)
+	if w.requests == 0 || w.errors != w.requests {
+		t.Errorf("%d errors of %d requests to an untrusted server", w.errors, w.requests)
+	}
+}
+
+func TestNothingStaysBehind(t *testing.T) {
+	address := rawServer(t, hang)
+	_, server := gauged(func(int64, http.ResponseWriter) {})
+	defer server.Close()
+	before := runtime.NumGoroutine()
+	for _, a := range []args{
+		{"url": str("http://" + address), "rate": value.RateOf(500)},
+		{"url": str("http://" + address), "concurrency": value.NumberOf(20)},
+		{"url": str(server.URL), "rate": value.RateOf(500), "concurrency": value.NumberOf(3)},
+		{"url": str("http://" + deadAddress(t)), "concurrency": value.NumberOf(3)},
+	} {
+		o, err := probeNamed(t, "http.load").Open(context.Background(), env.Env{}, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		s := o.(probes.Streamer)
+		if err := s.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		start := time.Now()
+		cancel() // the end of the run ends the load, without Close
+		g := s.(*generator)
+		g.running.Wait()
+		if took := time.Since(start); took > 500*time.Millisecond {
+			t.Errorf("the load ended %v after its context", took)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if v, _ := s.Next(); v.Get("requests").IsMissing() {
+			t.Errorf("after the end there is %s", v)
+		}
+	}
+	server.Close()
+	for deadline := time.Now().Add(3 * time.Second); ; {
+		n := runtime.NumGoroutine()
+		if n <= before {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines before, %d after", before, n)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestWhatNeverStartedCloses(t *testing.T) {
+	o, err := probeNamed(t, "http.load").Open(context.Background(), env.Env{}, args{"url": str("http://127.0.0.1:1/")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACorruptJournalIsRefused(t *testing.T) {
+	for _, data := range []string{"", "[]", `{"requests": -1}`, `{"requests": 1, "latencies": "AAAA"}`, `{"requests": "many"}`} {
+		if m, err := restore([]byte(data)); err == nil {
+			t.Errorf("%s reads as %s", data, m.Value())
+		}
+	}
+	empty, err := restore([]byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantAbsent(t, empty.Value(), "error_ratio", "rps", "mean", "p99", "max")
+	wantNumber(t, empty.Value(), "requests", 0)
+}
+
+func BenchmarkClosedModel(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	m, err := compose("GET", server.URL, nil, content{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := newWire(b.Context(), m, time.Second, true, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.abort()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := w.send(); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

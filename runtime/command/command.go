@@ -1,0 +1,360 @@
+// Package command runs one command to its end, in a process group of its own, and never leaves it behind: at the end of
+// its time, or of the run, the whole group is ended, and when the runner is killed the kernel kills the command.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"chaos/lang/value"
+)
+
+const (
+	maxOutput = 1 << 20                // bytes of each stream that a result keeps, from its start
+	tailSize  = 4 << 10                // bytes of standard error kept from its end, for messages
+	grace     = 200 * time.Millisecond // from SIGTERM to SIGKILL
+	drain     = 500 * time.Millisecond // how long output is read after a plain end, when a child of the command holds the pipe
+	drainCut  = 50 * time.Millisecond  // the same after the command was killed
+)
+
+// Spec is a command, ready to run.
+type Spec struct {
+	Command string            // as the script wrote it, for messages
+	Path    string            // what Find found
+	Args    []string          // without the command itself
+	Dir     string            // where it runs
+	Env     map[string]string // on top of the runner's own
+	Stdin   string
+	Timeout time.Duration
+	// Sweep kills what the command left in its process group when it ends by itself. A probe must not collect litter; an
+	// action may start something on purpose.
+	Sweep bool
+}
+
+// Result is how a command ended.
+type Result struct {
+	Code    int    // as a shell shows it: 128 plus the number of the signal that killed it
+	Signal  string // "KILL", "" for a plain exit
+	Stdout  string // valid UTF-8, the first MiB
+	Stderr  string
+	Tail    string // the last lines of standard error
+	Elapsed time.Duration
+}
+
+// TimeoutError tells that a command was ended because its time was up.
+type TimeoutError struct {
+	Command string
+	Within  time.Duration
+	Tail    string
+}
+
+func (e *TimeoutError) Error() string {
+	text := fmt.Sprintf("`%s` did not end within %s and was killed", e.Command, value.DurationOf(e.Within))
+	if e.Tail != "" {
+		text += ": " + e.Tail
+	}
+	return text
+}
+
+// MissingError tells that there is no such command.
+type MissingError struct {
+	Command string
+	Why     string // "is not in the PATH"
+	Hint    string
+}
+
+func (e *MissingError) Error() string {
+	text := fmt.Sprintf("`%s` %s", e.Command, e.Why)
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
+}
+
+// Remedy is what would help, for a plan that lists what is missing.
+func (e *MissingError) Remedy() string {
+	if e.Hint != "" {
+		return e.Hint
+	}
+	if strings.Contains(e.Command, "/") {
+		return fmt.Sprintf("it %s; a relative path starts at the script's folder", e.Why)
+	}
+	return "install it, or add its folder to the PATH"
+}
+
+// Environment reads the variables that a script sets: strings as they are, everything else as the language prints it.
+func Environment(given map[string]value.Value) (map[string]string, error) {
+	out := make(map[string]string, len(given))
+	for name, v := range given {
+		text, ok := v.V.(string)
+		if !ok && v.V != nil {
+			text = v.String()
+		}
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return nil, fmt.Errorf("`env`: %s is no name of a variable", value.Quote(name))
+		}
+		if strings.Contains(text, "\x00") {
+			return nil, fmt.Errorf("`env`: the value of %s holds a zero byte", name)
+		}
+		out[name] = text
+	}
+	return out, nil
+}
+
+// Find resolves a command as a script names it: one with a slash starts at the script's folder, a bare name is looked up
+// in the PATH. The error is a *MissingError.
+func Find(scriptDir, command string) (string, error) {
+	missing := func(why, hint string) error {
+		if first, rest, ok := strings.Cut(strings.TrimSpace(command), " "); ok && hint == "" {
+			hint = fmt.Sprintf("a command takes its arguments as `args`: %s, args: [%s]", value.Quote(first), quoteAll(strings.Fields(rest)))
+		}
+		return &MissingError{Command: command, Why: why, Hint: hint}
+	}
+	if command == "" {
+		return "", missing("is no command", "it is empty")
+	}
+	if !strings.Contains(command, "/") {
+		path, err := exec.LookPath(command)
+		if err != nil {
+			hint := ""
+			if _, err := os.Stat(filepath.Join(scriptDir, command)); err == nil && !strings.Contains(command, " ") {
+				hint = fmt.Sprintf("the file beside the script is `./%s`", command)
+			}
+			return "", missing("is not in the PATH", hint)
+		}
+		return filepath.Abs(path)
+	}
+	path := Resolve(scriptDir, command)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "", missing("does not exist", "")
+	case err != nil:
+		return "", missing("cannot be looked at", "")
+	case info.IsDir():
+		return "", missing("is a folder", "")
+	case unix.Access(path, unix.X_OK) != nil:
+		return "", missing("is not executable", "`chmod +x` makes it so")
+	}
+	return path, nil
+}
+
+// Resolve is a path of a script, absolute: a relative one starts at the script's folder.
+func Resolve(scriptDir, path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(scriptDir, path)
+	}
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return path
+}
+
+// Line is the command as a person would type it.
+func Line(command string, args []string) string {
+	words := []string{command}
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`|&;<>()*?") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+func quoteAll(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = value.Quote(w)
+	}
+	return strings.Join(out, ", ")
+}
+
+// Run runs the command. A plain end, whatever its code, is a result. The error is a *TimeoutError, the context's cause when
+// it ended first, or says why the command could not be started.
+func Run(ctx context.Context, s Spec) (Result, error) {
+	if err := context.Cause(ctx); err != nil {
+		return Result{}, err
+	}
+	type outcome struct {
+		r   Result
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		// Pdeathsig follows the thread that forked, not the process (prctl(2)): this thread must live as long as the command.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		r, err := run(ctx, s)
+		done <- outcome{r, err}
+	}()
+	o := <-done // bounded: run ends its group, and its pipes, in time
+	return o.r, o.err
+}
+
+func run(ctx context.Context, s Spec) (Result, error) {
+	cmd := exec.Command(s.Path, s.Args...)
+	cmd.Args[0] = s.Command
+	cmd.Dir = s.Dir
+	cmd.Env = os.Environ()
+	for name, v := range s.Env {
+		cmd.Env = append(cmd.Env, name+"="+v)
+	}
+	if s.Stdin != "" {
+		cmd.Stdin = strings.NewReader(s.Stdin)
+	}
+	stdout, stderr := &capture{}, &capture{}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = drain
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return Result{}, startError(s, err)
+	}
+	// From here on, the child's pid is also its group's.
+	g := &group{pid: cmd.Process.Pid}
+	ended := make(chan struct{})
+	var cause error
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		limit := time.NewTimer(s.Timeout)
+		defer limit.Stop()
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+			cause = context.Cause(ctx)
+		case <-limit.C:
+			cause = &TimeoutError{Command: s.Command, Within: s.Timeout}
+		}
+		g.signal(unix.SIGTERM)
+		limit.Reset(grace)
+		select {
+		case <-ended:
+		case <-limit.C:
+			g.signal(unix.SIGKILL)
+		}
+	})
+	awaitExit(g.pid)
+	elapsed := time.Since(start)
+	close(ended)
+	watching.Wait()
+	// The leader is dead but not reaped: its pid, and with it the group's number, cannot belong to anybody else yet.
+	if cause != nil || s.Sweep {
+		g.signal(unix.SIGKILL)
+	}
+	if cause != nil {
+		cmd.WaitDelay = drainCut
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState == nil {
+		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
+	}
+	r := Result{Stdout: stdout.text(), Stderr: stderr.text(), Tail: stderr.lastLines(), Elapsed: elapsed}
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		r.Code = 128 + int(status.Signal())
+		r.Signal = strings.TrimPrefix(unix.SignalName(status.Signal()), "SIG")
+	} else {
+		r.Code = status.ExitStatus()
+	}
+	var timeout *TimeoutError
+	if errors.As(cause, &timeout) {
+		timeout.Tail = r.Tail
+	}
+	return r, cause
+}
+
+func startError(s Spec, err error) error {
+	why := "cannot be started"
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		why = "is neither a program nor a script that starts with `#!`"
+	case errors.Is(err, syscall.EACCES):
+		why = "may not be executed"
+	case errors.Is(err, syscall.E2BIG):
+		why = "has too many arguments"
+	case errors.Is(err, syscall.EAGAIN):
+		why = "cannot be started: too many processes"
+	case errors.Is(err, syscall.ETXTBSY):
+		why = "is being written to"
+	case errors.Is(err, fs.ErrNotExist):
+		if info, statErr := os.Stat(s.Dir); statErr != nil || !info.IsDir() {
+			return fmt.Errorf("`%s` cannot be started in %s: there is no such folder", s.Command, s.Dir)
+		}
+		why = "does not exist, or the interpreter that its first line names does not"
+	case strings.Contains(err.Error(), "invalid argument"):
+		why = "has an argument that no command can take: it holds a zero byte"
+	}
+	return fmt.Errorf("`%s` %s", s.Command, why)
+}
+
+// awaitExit returns when the child has ended, and leaves it to be reaped.
+func awaitExit(pid int) {
+	for {
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// group is a process group whose leader is not yet reaped.
+type group struct{ pid int }
+
+func (g *group) signal(s syscall.Signal) { _ = unix.Kill(-g.pid, s) }
+
+// capture keeps the start and the end of a stream, and reads the rest away so that the writer never blocks. It may still
+// be written to while it is read, when a grandchild holds the pipe.
+type capture struct {
+	mu   sync.Mutex
+	head []byte
+	tail []byte
+}
+
+var _ io.Writer = (*capture)(nil)
+
+func (c *capture) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if room := maxOutput - len(c.head); room > 0 {
+		c.head = append(c.head, p[:min(room, len(p))]...)
+	}
+	c.tail = append(c.tail, p[max(0, len(p)-tailSize):]...)
+	if over := len(c.tail) - tailSize; over > 0 {
+		c.tail = append(c.tail[:0], c.tail[over:]...)
+	}
+	return len(p), nil
+}
+
+func (c *capture) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.ToValidUTF8(string(c.head), "\uFFFD")
+}
+
+// lastLines are the last three lines that say something, as one line.
+func (c *capture) lastLines() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lines []string
+	for _, l := range strings.Split(string(c.tail), "\n") {
+		if l = strings.TrimSpace(strings.ToValidUTF8(l, "\uFFFD")); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}

@@ -1,0 +1,66 @@
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// JournalName is the journal's file in a run's folder.
+const JournalName = "journal.jsonl"
+
+// Journal is the append-only file of a run: one JSON object a line, 0600 in a folder of 0700. A torn last line is what a
+// crash leaves, and readers tolerate it.
+type Journal struct {
+	f *os.File
+}
+
+// CreateJournal makes dir and the journal in it, on disk, so that the first record finds its file after a crash.
+func CreateJournal(dir string) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, JournalName), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := syncDir(d); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return &Journal{f: f}, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Append writes one line with one write(2), so that lines of a crash are whole or the last one.
+func (j *Journal) Append(e Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	_, err = j.f.Write(append(line, '\n'))
+	return err
+}
+
+// Sync waits until everything appended is on disk.
+func (j *Journal) Sync() error { return j.f.Sync() }
+
+// Close closes the file after a last sync.
+func (j *Journal) Close() error {
+	err := j.f.Sync()
+	if e := j.f.Close(); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,249 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"chaos/actions"
+	"chaos/runtime/env"
+	"chaos/runtime/event"
+)
+
+// fault is what a step left, until it is undone.
+type fault struct {
+	step    int
+	text    string // of the step
+	does    string
+	hold    io.Closer
+	records []record
+	applied time.Time
+}
+
+type record struct {
+	id   string
+	undo actions.Undo
+}
+
+// ledger writes the undo records of one step ahead of its acts.
+type ledger struct {
+	x    *experiment
+	step int
+	text string
+
+	mu      sync.Mutex
+	records []record
+}
+
+// Intend journals a record, on disk before it returns.
+func (l *ledger) Intend(u actions.Undo) (string, error) {
+	if _, ok := l.x.reg.Actions.Reverter(u.Kind); !ok {
+		return "", fmt.Errorf("nothing here can undo a %q", u.Kind)
+	}
+	raw, err := json.Marshal(u)
+	if err != nil {
+		return "", err
+	}
+	id := l.x.run.nextUndo()
+	// The record counts from the moment it may be on disk, even if the sync fails half way.
+	l.mu.Lock()
+	l.records = append(l.records, record{id: id, undo: u})
+	l.mu.Unlock()
+	if err := l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw}); err != nil {
+		return "", fmt.Errorf("the journal cannot be written, so nothing may be injected: %w", err)
+	}
+	return id, nil
+}
+
+// Applied marks a record. It is not synced: an intended record counts as possibly applied anyway.
+func (l *ledger) Applied(id string) error {
+	l.x.stream.Emit(event.UndoState{ID: id, Step: l.step, State: "applied"})
+	return nil
+}
+
+func (l *ledger) taken() []record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.records)
+}
+
+// scope holds the faults that end together: those of inject, of a `do`, of one pass of a `repeat`.
+type scope struct {
+	mu     sync.Mutex
+	faults []*fault
+}
+
+func (s *scope) push(f *fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, f)
+}
+
+// take removes and returns the newest fault, or the one given.
+func (s *scope) take(f *fault) *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.faults)
+	if f == nil {
+		if n == 0 {
+			return nil
+		}
+		f = s.faults[n-1]
+	}
+	s.faults = slices.DeleteFunc(s.faults, func(g *fault) bool { return g == f })
+	return f
+}
+
+// errNotUndone stops an inject section that could not undo one of its own timed faults: what follows would run on top of it.
+var errNotUndone = errors.New("a fault could not be undone")
+
+// undoScope undoes everything in a scope, newest first. It is shielded: nothing cancels it, a failure does not stop it.
+func (x *experiment) undoScope(s *scope, phase event.Phase) error {
+	var err error
+	for f := s.take(nil); f != nil; f = s.take(nil) {
+		if !x.undoFault(f, phase) {
+			err = errNotUndone
+		}
+	}
+	return err
+}
+
+const (
+	undoLimit    = 10 * time.Second // of one attempt, where the record names none
+	undoAttempts = 3
+	undoBackoff  = 200 * time.Millisecond
+)
+
+// undoFault undoes one fault and verifies it. What is left is named, with what a human can do.
+func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
+	x.undoing.add(f)
+	defer x.undoing.remove(f)
+	begun := time.Now()
+	var failed []string
+	if f.hold != nil {
+		if err := x.bounded(undoLimit, func(context.Context) error { return f.hold.Close() }); err != nil && len(f.records) == 0 {
+			failed = append(failed, err.Error())
+			x.left(event.Left{Text: f.text, Error: err.Error()})
+		}
+	}
+	for _, r := range slices.Backward(f.records) {
+		if err := x.undoRecord(f, r); err != nil {
+			failed = append(failed, err.Error())
+			x.left(event.Left{Text: f.text, Error: err.Error(), Manual: r.undo.Manual})
+		}
+	}
+	ev := event.FaultUndone{Step: f.step, Text: f.text, Does: f.does, OK: len(failed) == 0, Phase: phase, Took: event.Seconds(time.Since(begun))}
+	if len(failed) > 0 {
+		ev.Error = failed[0]
+	}
+	x.stream.Emit(ev)
+	return ev.OK
+}
+
+func (x *experiment) undoRecord(f *fault, r record) error {
+	rev, ok := x.reg.Actions.Reverter(r.undo.Kind)
+	if !ok {
+		return fmt.Errorf("nothing here can undo a %q", r.undo.Kind)
+	}
+	limit := r.undo.Limit
+	if limit <= 0 {
+		limit = undoLimit
+	}
+	begun := time.Now()
+	move := func(state, detail string, err error) {
+		ev := event.UndoState{ID: r.id, Step: f.step, State: state, Text: f.text, Detail: detail, Took: event.Seconds(time.Since(begun))}
+		if err != nil {
+			ev.Error, ev.Manual = err.Error(), r.undo.Manual
+		}
+		x.stream.Emit(ev)
+	}
+	move("reverting", "", nil)
+	var err error
+	for attempt := range undoAttempts {
+		if attempt > 0 {
+			<-time.After(undoBackoff * time.Duration(attempt))
+		}
+		var state actions.State
+		err = x.bounded(limit, func(ctx context.Context) error {
+			if err := rev.Revert(ctx, x.env, r.undo); err != nil {
+				return err
+			}
+			s, err := rev.State(ctx, x.env, r.undo)
+			state = s
+			return err
+		})
+		switch {
+		case err == nil && state == actions.Gone:
+			move("reverted", "", nil)
+			return nil
+		case err == nil && state == actions.Foreign:
+			move("reverted", "somebody else changed it meanwhile: left alone", nil)
+			x.stream.Emit(event.Note{Text: fmt.Sprintf("%s: somebody else changed the value meanwhile; it is left as it is", f.text)})
+			return nil
+		case err == nil:
+			err = errors.New("the undo ran, and the fault is still there")
+		}
+		if errors.Is(err, errHung) { // it may still be at it: a second one beside it would only make it worse
+			break
+		}
+	}
+	move("failed", "", err)
+	return err
+}
+
+var errHung = errors.New("the undo did not come back")
+
+// bounded runs family code that must not hang the others: after its limit and a grace it is left behind.
+func (x *experiment) bounded(limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- guardPanic("undo", func() error { return f(ctx) }) }()
+	t := time.NewTimer(limit + hangGrace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%w within %s", errHung, short(limit))
+		}
+		return err
+	case <-t.C:
+		return fmt.Errorf("%w within %s", errHung, short(limit))
+	}
+}
+
+// undoing lists the faults being undone and still to be undone, for the answer to an impatient Ctrl-C.
+type undoing struct {
+	mu   sync.Mutex
+	list []*fault
+}
+
+func (u *undoing) add(f *fault) { u.mu.Lock(); u.list = append(u.list, f); u.mu.Unlock() }
+
+func (u *undoing) remove(f *fault) {
+	u.mu.Lock()
+	u.list = slices.DeleteFunc(u.list, func(g *fault) bool { return g == f })
+	u.mu.Unlock()
+}
+
+func (u *undoing) texts() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	out := make([]string, len(u.list))
+	for i, f := range u.list {
+		out[i] = f.text
+	}
+	return out
+}
+
+// stepEnv is the run's environment for one step.
+func (x *experiment) stepEnv(name string) env.Env {
+	e := x.env
+	e.Name = name
+	return e
+}

@@ -1,0 +1,271 @@
+// Package runtime runs a checked script: it plans, sets up, watches, injects, undoes, judges, and says all of it in one
+// stream of events. It knows the contracts of actions and probes, none of them by name.
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"chaos/lang/check"
+	"chaos/lang/diag"
+	"chaos/lang/value"
+	"chaos/runtime/env"
+	"chaos/runtime/event"
+	"chaos/runtime/hold"
+)
+
+// Options say what to run and how.
+type Options struct {
+	Script     *check.Script
+	Registries Registries
+	Params     map[string]value.Value
+	Seed       uint64 // 0: drawn, and recorded
+	Dir        string // the script's folder
+	RunsDir    string // where the run's folder is made
+	Version    string
+	Helper     []string // how to start the helper; nil: this executable
+	Sinks      []event.Sink
+	Rehearse   bool // before and after, no inject
+}
+
+// Result is what a run came to.
+type Result struct {
+	Exit int
+	Dir  string // the run's folder
+}
+
+// UnfitError lists why nothing was started: exit code 2.
+type UnfitError struct{ Problems []diag.Diagnostic }
+
+func (e *UnfitError) Error() string { return diag.List(e.Problems).Error() }
+
+// Run is one run of a script.
+type Run struct {
+	opts   Options
+	id     string
+	seed   uint64
+	stream *event.Stream
+	dir    string
+
+	mu       sync.Mutex
+	steps    int
+	undos    int
+	current  *experiment
+	signals  int
+	signal   string
+	signaled chan struct{} // closed and replaced at every signal
+}
+
+// New prepares a run. Nothing is written or started yet.
+func New(o Options) *Run {
+	r := &Run{opts: o, seed: o.Seed, signaled: make(chan struct{})}
+	var b [10]byte
+	rand.Read(b[:])
+	if r.seed == 0 {
+		r.seed = binary.LittleEndian.Uint64(b[:8])>>33 + 1 // short enough to be typed again
+	}
+	r.id = time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[8:])
+	r.dir = filepath.Join(o.RunsDir, r.id)
+	return r
+}
+
+// ID names the run, and its folder.
+func (r *Run) ID() string { return r.id }
+
+func (r *Run) nextStep() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.steps++
+	return r.steps
+}
+
+func (r *Run) nextUndo() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.undos++
+	return fmt.Sprintf("u%d", r.undos)
+}
+
+// Interrupt is what a signal does: the first aborts the run; while it undoes, further ones only tell what is left.
+func (r *Run) Interrupt(signal string) {
+	r.mu.Lock()
+	r.signals++
+	first := r.signals == 1
+	if first {
+		r.signal = signal
+	}
+	x := r.current
+	close(r.signaled)
+	r.signaled = make(chan struct{})
+	r.mu.Unlock()
+	if x == nil {
+		return
+	}
+	if first {
+		x.cancel(&abort{by: "signal", text: "interrupted by " + signal})
+		return
+	}
+	if left := x.undoing.texts(); len(left) > 0 {
+		r.stream.Emit(event.Note{Text: signal + ": still undoing " + strings.Join(left, ", ") + "; nothing cuts that short"})
+	} else {
+		r.stream.Emit(event.Note{Text: signal + ": already winding down; nothing cuts that short"})
+	}
+}
+
+// untilSignal returns a context that the next signal ends.
+func (r *Run) untilSignal(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	r.mu.Lock()
+	next := r.signaled
+	r.mu.Unlock()
+	go func() {
+		select {
+		case <-next:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// Execute runs everything. An *UnfitError means that nothing was started.
+func (r *Run) Execute(ctx context.Context) (res Result, err error) {
+	shared := env.Env{Dir: r.opts.Dir, RunDir: r.dir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
+	defer func() {
+		if cerr := shared.Hold.Close(); cerr != nil && err == nil {
+			r.stream.Emit(event.Note{Text: "the helper process: " + cerr.Error()})
+			res.Exit = worse(res.Exit, exitNotRestored)
+		}
+	}()
+	plans := make([]*experiment, len(r.opts.Script.Experiments))
+	r.stream = event.NewStream(nil)
+	var problems []diag.Diagnostic
+	for i, def := range r.opts.Script.Experiments {
+		plans[i] = r.prepare(def, shared)
+		problems = append(problems, plans[i].plan(ctx)...)
+	}
+	if len(problems) > 0 {
+		return Result{Exit: exitUnfit}, &UnfitError{Problems: problems}
+	}
+	journal, err := r.createFolder()
+	if err != nil {
+		return Result{Exit: exitUnfit}, &UnfitError{Problems: []diag.Diagnostic{
+			diag.Errorf(diag.BadFile, diag.Span{File: r.dir, Start: diag.Pos{Line: 1, Col: 1}}, "the run's folder cannot be written: %s", plainPathError(err)).
+				WithHint("choose another with `--runs DIR`"),
+		}}
+	}
+	defer journal.Close()
+	r.stream = event.NewStream(journal, r.opts.Sinks...)
+	began := time.Now()
+	started := event.RunStarted{Run: r.id, Script: r.opts.Script.Source.File, Seed: r.seed, Version: r.opts.Version, Pid: os.Getpid(), Experiments: len(plans), Params: map[string]string{}}
+	for name, v := range r.opts.Params {
+		started.Params[name] = v.String()
+	}
+	r.stream.Emit(started)
+	res = Result{Dir: r.dir}
+	skipped := 0
+	for i, x := range plans {
+		r.mu.Lock()
+		stop := r.signals > 0
+		if !stop {
+			r.current = x
+		}
+		r.mu.Unlock()
+		if stop {
+			skipped = len(plans) - i
+			break
+		}
+		exit, goOn := x.report(ctx)
+		res.Exit = worse(res.Exit, exit)
+		if !goOn {
+			skipped = len(plans) - i - 1
+			break
+		}
+	}
+	r.mu.Lock()
+	r.current = nil
+	if skipped > 0 && r.signals > 0 {
+		res.Exit = worse(res.Exit, exitAborted)
+	}
+	r.mu.Unlock()
+	r.stream.Emit(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
+	if jerr := r.stream.Err(); jerr != nil {
+		return res, fmt.Errorf("the journal could not be written to the end: %w", jerr)
+	}
+	return res, nil
+}
+
+func (r *Run) createFolder() (*event.Journal, error) {
+	journal, err := event.CreateJournal(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	copyErr := os.WriteFile(filepath.Join(r.dir, "script.chaos"), []byte(r.opts.Script.Source.Text), 0o600)
+	if copyErr != nil {
+		journal.Close()
+		return nil, copyErr
+	}
+	return journal, nil
+}
+
+// plainPathError drops the operation's name, which says nothing to a user.
+func plainPathError(err error) string {
+	if p, ok := err.(*os.PathError); ok {
+		return fmt.Sprintf("%s: %s", p.Path, p.Err)
+	}
+	return err.Error()
+}
+
+// prepare makes an experiment ready to be planned and executed.
+func (r *Run) prepare(def *check.Experiment, shared env.Env) *experiment {
+	var steady []*check.Check
+	if def.Steady != nil {
+		steady = def.Steady.Checks
+	}
+	x := &experiment{run: r, def: def, reg: r.opts.Registries, env: shared, vars: newVars(nil), judged: map[*claim]judgement{}, watching: map[*claim]*watcher{}}
+	for name, v := range r.opts.Params {
+		x.vars.set(name, v)
+	}
+	x.env.Log = func(text string) { x.stream.Emit(event.Log{Text: text}) }
+	x.stream = r.stream
+	x.board = newBoard(r.stream, steady)
+	return x
+}
+
+// report executes one experiment and says what came of it.
+func (x *experiment) report(ctx context.Context) (exit int, goOn bool) {
+	x.stream = x.run.stream
+	x.board.stream = x.run.stream
+	x.stream.Emit(event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)})
+	out := x.execute(ctx)
+	exit = exitCode(out, len(x.fruitless) > 0)
+	for _, f := range x.fruitless {
+		if out.reason == "" {
+			out.reason = "no effect: " + f
+		}
+	}
+	x.stream.Emit(event.ExperimentEnded{Title: x.def.Title, Verdict: out.verdict, Outcome: out.outcome, Reason: out.reason, Restoration: out.restoration,
+		Left: out.left, Exit: exit, Took: event.Seconds(time.Since(x.began))})
+	return exit, !(exit == exitNotRestored || out.by == "signal" || out.fileGuard)
+}
+
+// lockedSource makes a random source safe for the branches of `parallel`.
+type lockedSource struct {
+	mu  sync.Mutex
+	src mrand.Source
+}
+
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.src.Uint64()
+}

@@ -1,0 +1,505 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"chaos/actions"
+	"chaos/lang/check"
+	"chaos/lang/expr"
+	"chaos/lang/spec"
+	"chaos/lang/value"
+	"chaos/runtime/event"
+	"chaos/runtime/target"
+)
+
+// block is where statements run: the phase, the scope that their faults end with, the values that they see.
+type block struct {
+	phase event.Phase
+	scope *scope
+	vars  *vars
+	depth int
+}
+
+func (b block) inside(s *scope, v *vars) block {
+	return block{phase: b.phase, scope: s, vars: v, depth: b.depth + 1}
+}
+
+// stepError is a step that failed; it ends inject with the outcome failed.
+type stepError struct {
+	text string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.text + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+// preconditionError is an `expect` of setup that is not true: the system is not fit to be broken.
+type preconditionError struct{ text string }
+
+func (e *preconditionError) Error() string { return "the precondition is not met: " + e.text }
+
+func (x *experiment) statements(ctx context.Context, b block, list []check.Stmt) error {
+	for _, s := range list {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := x.statement(ctx, b, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *experiment) statement(ctx context.Context, b block, s check.Stmt) error {
+	switch s := s.(type) {
+	case *check.Step:
+		return x.step(ctx, b, s)
+	case *check.WaitFor:
+		return x.waitFor(ctx, b, s)
+	case *check.WaitUntil:
+		return x.waitUntil(ctx, b, s)
+	case *check.Repeat:
+		return x.repeat(ctx, b, s)
+	case *check.When:
+		return x.when(ctx, b, s)
+	case *check.Parallel:
+		return x.parallel(ctx, b, s)
+	case *check.Do:
+		if s.Title != "" {
+			x.stream.Emit(event.Heading{Phase: b.phase, Text: s.Title, Depth: b.depth})
+		}
+		return x.scoped(ctx, b, newVars(b.vars), s.Body)
+	case *check.LetStmt:
+		v := x.eval(s.Value, b.vars, time.Time{})
+		if v.IsMissing() {
+			return &stepError{text: "let " + s.Name, err: errors.New(v.Why())}
+		}
+		b.vars.set(s.Name, v)
+		return nil
+	case *check.Precondition:
+		return x.precondition(ctx, b, s.Check)
+	}
+	return fmt.Errorf("a statement that the runtime does not know")
+}
+
+// scoped runs a body whose faults end with it, however it ends.
+func (x *experiment) scoped(ctx context.Context, b block, v *vars, body []check.Stmt) (err error) {
+	s := &scope{}
+	if b.phase == event.Rollback { // steps of rollback are final
+		s = b.scope
+		return x.statements(ctx, b.inside(s, v), body)
+	}
+	if b.phase == event.Setup { // what setup started is stopped at the very end
+		return x.statements(ctx, b.inside(b.scope, v), body)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			x.undoScope(s, b.phase)
+			panic(r)
+		}
+		if uerr := x.undoScope(s, b.phase); err == nil {
+			err = uerr
+		}
+	}()
+	return x.statements(ctx, b.inside(s, v), body)
+}
+
+func (x *experiment) repeat(ctx context.Context, b block, s *check.Repeat) error {
+	if s.In == nil {
+		n, err := x.number(s.Times, b.vars)
+		if err != nil {
+			return &stepError{text: "repeat", err: err}
+		}
+		for i := range int(n) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			x.stream.Emit(event.Heading{Phase: b.phase, Text: fmt.Sprintf("repeat %d of %d", i+1, int(n)), Depth: b.depth})
+			if err := x.scoped(ctx, b, newVars(b.vars), s.Body); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	list := x.eval(s.In, b.vars, time.Time{})
+	if list.IsMissing() {
+		return &stepError{text: "repeat " + s.Name, err: errors.New(list.Why())}
+	}
+	for _, item := range list.Items() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		x.stream.Emit(event.Heading{Phase: b.phase, Text: s.Name + " = " + item.Short(), Depth: b.depth})
+		v := newVars(b.vars)
+		v.set(s.Name, item)
+		if err := x.scoped(ctx, b, v, s.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *experiment) when(ctx context.Context, b block, s *check.When) error {
+	if err := x.ready(ctx, b, s.Cond); err != nil {
+		return err
+	}
+	v := x.eval(s.Cond, b.vars, time.Time{})
+	branch := s.Then
+	switch {
+	case v.IsMissing() && b.phase == event.Rollback:
+		x.stream.Emit(event.Note{Text: fmt.Sprintf("when %s: no data (%s), so rollback takes the first branch", s.Cond.Text(), v.Why())})
+	case v.IsMissing():
+		return &stepError{text: "when " + s.Cond.Text(), err: errors.New("no data: " + v.Why())}
+	case !v.Bool():
+		branch = s.Else
+	}
+	return x.statements(ctx, b.inside(b.scope, newVars(b.vars)), branch)
+}
+
+// parallel runs each branch; the first that fails cancels the others, and its error is the block's.
+func (x *experiment) parallel(ctx context.Context, b block, s *check.Parallel) error {
+	pctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	for _, branch := range s.Branches {
+		wg.Go(func() {
+			err := guardPanic("parallel", func() error { return x.statement(pctx, b.inside(b.scope, newVars(b.vars)), branch) })
+			if err != nil {
+				mu.Lock()
+				if first == nil {
+					first = err
+				}
+				mu.Unlock()
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return first
+}
+
+func (x *experiment) waitFor(ctx context.Context, b block, s *check.WaitFor) error {
+	d, err := x.duration(s.Duration, b.vars, 0)
+	if err != nil {
+		return &stepError{text: s.Text, err: err}
+	}
+	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: s.Text, Most: event.Seconds(d), Depth: b.depth, At: place(s.Span)})
+	return pause(ctx, d)
+}
+
+// pause waits and returns the reason of a cancellation.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// waitUntil looks only at samples that started after it was reached.
+func (x *experiment) waitUntil(ctx context.Context, b block, s *check.WaitUntil) error {
+	fail := func(err error) error { return &stepError{text: s.Text, err: err} }
+	within, err := x.duration(s.Within, b.vars, 0)
+	if err != nil {
+		return fail(err)
+	}
+	lasting, err := x.duration(s.For, b.vars, 0)
+	if err != nil {
+		return fail(err)
+	}
+	names := x.direct(s.Cond)
+	if err := x.open(ctx, names); err != nil {
+		return fail(err)
+	}
+	reached := time.Now()
+	step := x.run.nextStep()
+	x.stream.Emit(event.Waiting{Step: step, Phase: b.phase, Text: s.Text, Most: event.Seconds(within), Depth: b.depth, At: place(s.Span)})
+	var since time.Time
+	met := make(chan struct{})
+	var once sync.Once
+	look := func(at time.Time) {
+		if v := s.Cond.Eval(x.board.env(b.vars, reached)); v.IsMissing() || !v.Bool() {
+			since = time.Time{}
+			return
+		}
+		if since.IsZero() {
+			since = at
+		}
+		if at.Sub(since) >= lasting {
+			once.Do(func() { close(met) })
+		}
+	}
+	w := x.board.watch(&watcher{names: names, since: reached, fire: look})
+	defer x.board.unwatch(w)
+	ended := func(status, why string) {
+		x.stream.Emit(event.StepEnded{Step: step, Status: status, Error: why, Took: event.Seconds(time.Since(reached))})
+	}
+	t := time.NewTimer(within)
+	defer t.Stop()
+	select {
+	case <-met:
+		ended("done", "")
+		return nil
+	case <-ctx.Done():
+		ended("cancelled", "")
+		return context.Cause(ctx)
+	case <-t.C:
+	}
+	x.board.mu.Lock()
+	ops := operands(s.Cond, x.board.env(b.vars, reached))
+	x.board.mu.Unlock()
+	parts := make([]string, len(ops))
+	for i, o := range ops {
+		parts[i] = o.Text + " = " + o.Value
+	}
+	why := fmt.Sprintf("not met within %s: %s", short(within), strings.Join(parts, ", "))
+	ended("failed", why)
+	return fail(errors.New(why))
+}
+
+func (x *experiment) precondition(ctx context.Context, b block, c *check.Check) error {
+	if err := x.ready(ctx, b, c.Cond); err != nil {
+		return err
+	}
+	k := x.newClaim(c, "setup")
+	x.board.mu.Lock()
+	k.observe(x.board.env(b.vars, time.Time{}), time.Now())
+	x.board.mu.Unlock()
+	res, detail := k.judge(time.Now(), false)
+	x.stream.Emit(k.event(res, detail, time.Time{}))
+	if res != held {
+		return &preconditionError{text: k.text}
+	}
+	return nil
+}
+
+// ready makes sure that every probe that an expression reads has a sample, so that what follows is not a race with the
+// first one.
+func (x *experiment) ready(ctx context.Context, b block, e *expr.Expr) error {
+	names := x.direct(e)
+	if err := x.open(ctx, names); err != nil {
+		return &stepError{text: e.Text(), err: err}
+	}
+	// Rollback decides on the world as it is now that everything is undone, not on what was seen under the faults.
+	var since time.Time
+	if b.phase == event.Rollback {
+		since = time.Now()
+	}
+	if !x.board.until(ctx.Done(), func() bool { return x.board.have(names, since) }) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// step runs one action: plan, intend, act, verify, and with `for` hold and undo.
+func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
+	id := x.run.nextStep()
+	begun := time.Now()
+	fail := func(err error, started bool) error {
+		if !started {
+			x.stream.Emit(event.StepStarted{Step: id, Phase: b.phase, Text: s.Text, Depth: b.depth, Because: s.Because, At: place(s.Span)})
+		}
+		status := "failed"
+		if ctx.Err() != nil {
+			status = "cancelled"
+		}
+		x.stream.Emit(event.StepEnded{Step: id, Status: status, Error: err.Error(), Took: event.Seconds(time.Since(begun))})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return &stepError{text: s.Text, err: err}
+	}
+	lasts, err := x.duration(s.For, b.vars, 0)
+	if err != nil {
+		return fail(err, false)
+	}
+	args, missing := x.arguments(s.Call, b.vars)
+	if missing != "" {
+		return fail(errors.New(missing), false)
+	}
+	plan, err := x.planStep(ctx, s, args, b.vars)
+	if err != nil {
+		return fail(err, false)
+	}
+	if len(plan.Missing) > 0 {
+		return fail(errors.New(needs(plan.Missing)), false)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	x.stream.Emit(event.StepStarted{Step: id, Phase: b.phase, Text: s.Text, Does: plan.Does, Lifetime: lifetime(s.Call.Spec, plan), Depth: b.depth,
+		For: event.Seconds(lasts), Because: s.Because, At: place(s.Span)})
+	if plan.Inject == nil {
+		return fail(errors.New("it has nothing to do here"), true)
+	}
+	if b.phase == event.During && !s.Call.Spec.Harmless {
+		x.beginDuring()
+	}
+	led := &ledger{x: x, step: id, text: s.Text}
+	var got actions.Fault
+	err = guardPanic(s.Call.Spec.Name, func() (err error) { got, err = plan.Inject(ctx, led); return err })
+	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
+	f := &fault{step: id, text: s.Text, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
+	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
+		b.scope.push(f)
+	}
+	if err != nil {
+		return fail(err, true)
+	}
+	ended := event.StepEnded{Step: id, Status: "done", Note: got.Note}
+	if got.Effect != nil {
+		effect, detail := x.effect(ctx, s, got)
+		ended.Effect, ended.Detail = string(effect), detail
+		if effect == actions.No && b.phase == event.During {
+			x.noEffect(s.Text, detail)
+		}
+	}
+	ended.Took = event.Seconds(time.Since(begun))
+	x.stream.Emit(ended)
+	if s.As != "" {
+		b.vars.set(s.As, got.Result)
+		if b.depth == 0 {
+			x.vars.set(s.As, got.Result)
+		}
+	}
+	x.stepDone()
+	if lasts <= 0 {
+		return nil
+	}
+	werr := pause(ctx, lasts)
+	if f := b.scope.take(f); f != nil && !x.undoFault(f, b.phase) && werr == nil {
+		werr = errNotUndone
+	}
+	x.stepDone()
+	return werr
+}
+
+const effectLimit = 5 * time.Second
+
+// effect asks an action whether its fault bit. A question that fails or hangs is answered with unknown.
+func (x *experiment) effect(ctx context.Context, s *check.Step, f actions.Fault) (effect actions.Effect, detail string) {
+	ectx, cancel := context.WithTimeout(ctx, effectLimit)
+	defer cancel()
+	type answer struct {
+		effect actions.Effect
+		detail string
+	}
+	done := make(chan answer, 1)
+	go func() {
+		var a answer
+		if err := guardPanic(s.Call.Spec.Name, func() error { a.effect, a.detail = f.Effect(ectx); return nil }); err != nil {
+			a = answer{actions.Unknown, err.Error()}
+		}
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		return a.effect, a.detail
+	case <-ectx.Done():
+		return actions.Unknown, "nothing could be seen within " + short(effectLimit)
+	}
+}
+
+// planStep plans a step with the arguments as they are now.
+func (x *experiment) planStep(ctx context.Context, s *check.Step, args map[string]value.Value, v *vars) (plan actions.Plan, err error) {
+	a, ok := x.reg.Actions.Action(s.Call.Spec.Name)
+	if !ok {
+		return plan, fmt.Errorf("there is no action `%s`", s.Call.Spec.Name)
+	}
+	e := x.stepEnv(s.As)
+	if e.Pick, err = x.pick(s, v); err != nil {
+		return plan, err
+	}
+	err = guardPanic(s.Call.Spec.Name, func() (err error) { plan, err = a.Plan(ctx, e, args); return err })
+	return plan, err
+}
+
+func (x *experiment) pick(s *check.Step, v *vars) (target.Pick, error) {
+	if s.PickAll {
+		return target.Pick{All: true}, nil
+	}
+	if s.Pick == nil {
+		return target.Pick{}, nil
+	}
+	p := x.eval(s.Pick, v, time.Time{})
+	switch {
+	case p.IsMissing():
+		return target.Pick{}, errors.New("`pick`: " + p.Why())
+	case p.T.Kind == value.Ratio && p.Float() > 0:
+		return target.Pick{Ratio: p.Float()}, nil
+	case p.Float() >= 1 && p.Float() == float64(int(p.Float())):
+		return target.Pick{Count: int(p.Float())}, nil
+	}
+	return target.Pick{}, fmt.Errorf("`pick %s` picks nothing: it takes a whole number from 1, or a ratio", p)
+}
+
+// arguments evaluates a call's arguments; why says what is missing.
+func (x *experiment) arguments(c *check.Call, v *vars) (args map[string]value.Value, why string) {
+	args = make(map[string]value.Value, len(c.Args))
+	for _, p := range c.Spec.Params {
+		e, ok := c.Args[p.Name]
+		if !ok {
+			continue
+		}
+		val := x.eval(e, v, time.Time{})
+		if val.IsMissing() {
+			return nil, fmt.Sprintf("`%s` has no value: %s", p.Name, val.Why())
+		}
+		args[p.Name] = val
+	}
+	return args, ""
+}
+
+func lifetime(c *spec.Call, p actions.Plan) string {
+	if c.Harmless {
+		return ""
+	}
+	return string(p.Lifetime)
+}
+
+func needs(list []spec.Need) string {
+	parts := make([]string, len(list))
+	for i, n := range list {
+		parts[i] = fmt.Sprintf("%s `%s` is missing", n.Kind, n.Name)
+		if n.Install != "" {
+			parts[i] += " (" + n.Install + ")"
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// direct lists the probes whose latest samples an expression reads, those behind `steady` included.
+func (x *experiment) direct(e *expr.Expr) []string {
+	var out []string
+	add := func(n string) {
+		if x.isProbe(n) && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	for _, o := range e.Operands() {
+		if o.Path[0] == "steady" && x.def.Steady != nil {
+			for _, c := range x.def.Steady.Checks {
+				for _, n := range x.direct(c.Cond) {
+					add(n)
+				}
+			}
+			continue
+		}
+		add(o.Path[0])
+	}
+	return out
+}

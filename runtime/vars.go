@@ -1,0 +1,34 @@
+package runtime
+
+import (
+	"sync"
+
+	"chaos/lang/value"
+)
+
+// vars are the values that a run has bound by name: parameters, what steps returned, loop names, lets that were reached.
+type vars struct {
+	parent *vars
+	mu     sync.RWMutex
+	m      map[string]value.Value
+}
+
+func newVars(parent *vars) *vars { return &vars{parent: parent, m: map[string]value.Value{}} }
+
+func (v *vars) set(name string, x value.Value) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.m[name] = x
+}
+
+func (v *vars) get(name string) (value.Value, bool) {
+	for ; v != nil; v = v.parent {
+		v.mu.RLock()
+		x, ok := v.m[name]
+		v.mu.RUnlock()
+		if ok {
+			return x, true
+		}
+	}
+	return value.Value{}, false
+}
