@@ -132,7 +132,7 @@ func (c *claim) evidence(env expr.Env, at time.Time, why string) *evidence {
 func operands(e *expr.Expr, env expr.Env) []event.Operand {
 	var out []event.Operand
 	for _, o := range e.Operands() {
-		out = append(out, event.Operand{Text: o.Text, Value: env.Lookup(o.Path).Short()})
+		out = append(out, event.Operand{Text: o.Text, Value: o.Value(env).Short()})
 	}
 	return out
 }

@@ -245,7 +245,11 @@ func (r *Run) prepare(def *check.Experiment, shared env.Env) *experiment {
 func (x *experiment) report(ctx context.Context) (exit int, goOn bool) {
 	x.stream = x.run.stream
 	x.board.stream = x.run.stream
-	x.stream.Emit(event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)})
+	start := event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)}
+	if x.def.Hypothesis != nil {
+		start.Hypothesis = x.def.Hypothesis.Title
+	}
+	x.stream.Emit(start)
 	out := x.execute(ctx)
 	exit = exitCode(out, len(x.fruitless) > 0)
 	for _, f := range x.fruitless {

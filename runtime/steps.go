@@ -150,15 +150,16 @@ func (x *experiment) when(ctx context.Context, b block, s *check.When) error {
 		return err
 	}
 	v := x.eval(s.Cond, b.vars, time.Time{})
-	branch := s.Then
+	branch, answer := s.Then, "yes"
 	switch {
 	case v.IsMissing() && b.phase == event.Rollback:
 		x.stream.Emit(event.Note{Text: fmt.Sprintf("when %s: no data (%s), so rollback takes the first branch", s.Cond.Text(), v.Why())})
 	case v.IsMissing():
 		return &stepError{text: "when " + s.Cond.Text(), err: errors.New("no data: " + v.Why())}
 	case !v.Bool():
-		branch = s.Else
+		branch, answer = s.Else, "no"
 	}
+	x.stream.Emit(event.Heading{Phase: b.phase, Text: "when " + s.Cond.Text() + ": " + answer, Depth: b.depth})
 	return x.statements(ctx, b.inside(b.scope, newVars(b.vars)), branch)
 }
 

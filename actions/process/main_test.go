@@ -168,6 +168,10 @@ func started(t *testing.T, e env.Env, script string, more args) (*hold.Process, 
 func victim(t *testing.T, script string, words ...string) target.Identity {
 	t.Helper()
 	cmd := exec.Command("sh", append([]string{"-c", script}, words...)...)
+	// A pipe that nobody writes to, so that `read` waits without a child.
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

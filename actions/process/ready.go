@@ -95,8 +95,12 @@ func (r ready) await(ctx context.Context, p *hold.Process, within time.Duration)
 	}
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
+	last := errors.New("no answer")
 	for {
 		err := attempt(limit)
+		if err != nil && !cutShort(err) {
+			last = err
+		}
 		s := p.State()
 		switch {
 		case err == nil && s.Running:
@@ -110,12 +114,15 @@ func (r ready) await(ctx context.Context, p *hold.Process, within time.Duration)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err == nil || limit.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
-				err = errors.New("no answer")
-			}
-			return fmt.Errorf("%s did not become ready within %s: %w", p.HandleName(), within, err)
+			return fmt.Errorf("%s did not become ready within %s: %w", p.HandleName(), within, last)
 		}
 	}
+}
+
+// cutShort tells an attempt that ran into a limit of time, maybe our own: the one before it says more.
+func cutShort(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func (r ready) get(ctx context.Context, client *http.Client) error {

@@ -172,8 +172,12 @@ func (in startArgs) inject(ctx context.Context, e env.Env, led actions.Ledger, c
 		return actions.Fault{}, err
 	}
 	before := size(stderr)
+	arg0 := command
+	if dir == under("", e.Dir) || !strings.Contains(in.Command, "/") {
+		arg0 = in.Command // as a shell does, so that `match: "./server api"` finds it
+	}
 	p, err := e.Hold.Start(ctx, hold.Spec{
-		Name: name, Command: command, Args: in.Args, Env: in.Env, Dir: dir, Stdout: stdout, Stderr: stderr,
+		Name: name, Command: command, Arg0: arg0, Args: in.Args, Env: in.Env, Dir: dir, Stdout: stdout, Stderr: stderr,
 		Restart: in.Restart, RestartDelay: in.RestartDelay, StartLimit: in.StartLimit, StartLimitInterval: in.StartLimitInterval,
 		StopSignal: in.StopSignal, Grace: in.Grace, Mark: mark,
 	})

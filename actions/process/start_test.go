@@ -12,6 +12,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/value"
+	"chaos/runtime/hold"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -162,14 +163,20 @@ func TestMissing(t *testing.T) {
 		}
 	}
 	os.WriteFile(filepath.Join(e.Dir, "x"), []byte("#!/bin/sh\npwd\n"), 0o700)
+	os.Symlink("/bin/sleep", filepath.Join(e.Dir, "nap"))
 	e.Name = "where"
 	f, led := must(t, e, "process.start", args{"command": text("./x")})
 	within(t, time.Second, "output in the run's folder", func() bool {
 		data, _ := os.ReadFile(filepath.Join(e.RunDir, "where.out"))
 		return strings.TrimSpace(string(data)) == e.Dir
 	})
-	effect(t, f, actions.Unknown) // it has ended by now
+	within(t, time.Second, "ended", func() bool { return f.Result.V.(*hold.Process).State().Exited })
+	effect(t, f, actions.Unknown)
 	revert(t, e, led)
+	must(t, e, "process.start", args{"command": text("./nap"), "args": texts("1000")})
+	if n, err := target.Count("./nap 1000"); n != 1 || err != nil {
+		t.Errorf("%d processes with the command line as written, %v", n, err)
+	}
 }
 
 func TestOutputFilesOfTwo(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,20 +23,21 @@ type terminal struct {
 	live   bool
 	width  int
 
-	mu     sync.Mutex
-	mono   time.Duration // of the latest event
-	at     time.Time     // when it came
-	begun  bool
-	status string        // what is being waited for; "" when nothing is
-	since  time.Time     // since when
-	most   time.Duration // for how long at most
-	drawn  bool
-	steps  map[int]event.StepStarted
-	latest map[string]string // newest words of each probe, for the live line
-	head   string            // the section heading that the next check needs
-	titles map[event.Phase]string
-	stop   chan struct{}
-	wg     sync.WaitGroup
+	mu         sync.Mutex
+	mono       time.Duration // of the latest event
+	at         time.Time     // when it came
+	begun      bool
+	status     string        // what is being waited for; "" when nothing is
+	since      time.Time     // since when
+	most       time.Duration // for how long at most
+	drawn      bool
+	steps      map[int]event.StepStarted
+	latest     map[string]string   // newest words of each probe, for the live line
+	judged     []event.CheckJudged // of the hypothesis, kept until the end so that they stand above the verdict
+	hypothesis string              // its title
+	untimed    bool                // the lines being written are about the whole run, not about a moment
+	stop       chan struct{}
+	wg         sync.WaitGroup
 }
 
 // Columns of the story.
@@ -45,7 +47,7 @@ const (
 )
 
 func newTerminal(w io.Writer, plain bool) *terminal {
-	t := &terminal{w: w, width: 100, steps: map[int]event.StepStarted{}, latest: map[string]string{}, titles: map[event.Phase]string{}}
+	t := &terminal{w: w, width: 100, steps: map[int]event.StepStarted{}, latest: map[string]string{}}
 	if f, ok := w.(*os.File); ok && isTerminal(w) {
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
 			t.width = min(max(cols, 40), maxWidth)
@@ -146,7 +148,11 @@ func (t *terminal) line(indent int, mark, kind, text, right string) {
 	}
 	text = cut(text, room)
 	var b strings.Builder
-	b.WriteString(t.paint("dim", stamp(t.mono)))
+	if t.untimed {
+		b.WriteString(strings.Repeat(" ", gutter))
+	} else {
+		b.WriteString(t.paint("dim", stamp(t.mono)))
+	}
 	b.WriteString(strings.Repeat(" ", indent))
 	if mark != "" {
 		b.WriteString(t.paint(kind, mark) + " ")
@@ -173,7 +179,11 @@ func (t *terminal) heading(name, title, detail string) {
 	if detail != "" {
 		detail = "  " + t.paint("dim", detail)
 	}
-	fmt.Fprintf(t.w, "%s%s%s\n", t.paint("dim", stamp(t.mono)), text, detail)
+	when := t.paint("dim", stamp(t.mono))
+	if t.untimed {
+		when = strings.Repeat(" ", gutter)
+	}
+	fmt.Fprintf(t.w, "%s%s%s\n", when, text, detail)
 }
 
 func cut(s string, n int) string {
@@ -208,6 +218,7 @@ func (t *terminal) Event(e event.Event) {
 			owner = "  " + t.paint("dim", d.Owner)
 		}
 		fmt.Fprintf(t.w, "\n%s%s\n\n", t.paint("bold", oneLine(d.Title)), owner)
+		t.hypothesis = d.Hypothesis
 	case event.PhaseEntered:
 		t.phase(d)
 	case event.PhaseEnded:
@@ -216,11 +227,7 @@ func (t *terminal) Event(e event.Event) {
 		t.line(2+2*d.Depth, "▸", "head", d.Text, "")
 	case event.StepStarted:
 		t.steps[d.Step] = d
-		most := time.Duration(d.For)
-		t.wait(what(d), most)
-		if most > time.Second { // the line that says it is done comes much later
-			t.line(2+2*d.Depth, "⚡", "act", what(d), "for "+clock(most))
-		}
+		t.wait(what(d), 0)
 	case event.StepEnded:
 		t.stepEnded(d)
 	case event.Waiting:
@@ -229,9 +236,9 @@ func (t *terminal) Event(e event.Event) {
 		t.wait(d.Text, time.Duration(d.Most))
 	case event.Turned:
 		if d.To == "false" {
-			t.line(4, "✗", "bad", d.Text, "turned false: "+words(d.Operands))
+			t.line(4, "▼", "warn", d.Text, "false: "+words(d.Operands))
 		} else {
-			t.line(4, "✓", "good", d.Text, "true again")
+			t.line(4, "▲", "good", d.Text, "true again")
 		}
 	case event.GuardTripped:
 		why := words(d.Operands)
@@ -257,7 +264,11 @@ func (t *terminal) Event(e event.Event) {
 			t.latest[d.Probe] = d.Value.Short()
 		}
 	case event.CheckJudged:
-		t.judged(d)
+		if d.Section == "hypothesis" {
+			t.judged = append(t.judged, d)
+		} else {
+			t.check(d)
+		}
 	case event.ExperimentEnded:
 		t.ended(d)
 	case event.RunEnded:
@@ -287,7 +298,6 @@ func words(ops []event.Operand) string {
 }
 
 func (t *terminal) phase(d event.PhaseEntered) {
-	t.titles[d.Phase] = d.Title
 	name := string(d.Phase)
 	if d.Phase == event.During {
 		name = "inject"
@@ -313,7 +323,7 @@ func (t *terminal) phaseEnded(d event.PhaseEnded) {
 	t.status = ""
 	switch {
 	case d.OK:
-		t.line(2, "✓", "good", "steady", clock(time.Duration(d.Took)))
+		t.line(2, "✓", "good", "steady", took(d.Took))
 	default:
 		t.line(2, "✗", "bad", "not steady: "+d.Detail, clock(time.Duration(d.Took)))
 	}
@@ -324,10 +334,14 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 	s := t.steps[d.Step]
 	delete(t.steps, d.Step)
 	indent := 2 + 2*s.Depth
-	right := clock(time.Duration(d.Took))
-	if d.Note != "" {
-		right = d.Note + " · " + right
+	right := d.Note
+	if d.Note != "" && strings.Contains(s.Does, d.Note) {
+		right = ""
 	}
+	if s.For > 0 {
+		right = join(right, "for "+clock(time.Duration(s.For)))
+	}
+	right = join(right, took(d.Took))
 	switch {
 	case d.Status == "failed":
 		t.line(indent, "✗", "bad", what(s), "")
@@ -343,7 +357,7 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 		t.line(indent, "✗", "bad", what(s), "no effect: "+d.Detail)
 	default:
 		if d.Effect == "unknown" && d.Detail != "" {
-			right = "effect unknown: " + d.Detail + " · " + right
+			right = join("effect unknown: "+d.Detail, right)
 		}
 		mark, kind := "✓", "good"
 		if s.Phase == event.During && s.Lifetime != "" {
@@ -356,43 +370,43 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 	}
 }
 
+// took is a duration that is worth a word.
+func took(d event.Seconds) string {
+	if time.Duration(d) < 100*time.Millisecond {
+		return ""
+	}
+	return clock(time.Duration(d))
+}
+
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+}
+
 func (t *terminal) undone(d event.FaultUndone) {
 	text := d.Text
 	if d.Does != "" {
 		text = d.Does
 	}
 	if d.OK {
-		t.line(2, "↶", "good", "undone: "+text, clock(time.Duration(d.Took)))
+		t.line(2, "↶", "good", "undone: "+text, took(d.Took))
 		return
 	}
 	t.line(2, "✗", "bad", "NOT UNDONE: "+text, clock(time.Duration(d.Took)))
 	t.below(4, d.Error)
 }
 
-func (t *terminal) judged(d event.CheckJudged) {
-	if d.Section != "hypothesis" {
-		if d.Result != "held" {
-			t.line(2, "✗", "bad", d.Text, d.Detail)
-			t.evidence(d, 6)
-		} else if d.Section == "setup" {
-			t.line(2, "✓", "good", d.Text, "")
-		}
-		return
-	}
-	if t.head != d.Section {
-		t.head = d.Section
-		t.erase()
-		fmt.Fprintln(t.w)
-		t.heading("hypothesis", "", "")
-	}
-	switch d.Result {
-	case "held":
+// check tells the result of a check; one that held in a steady block needs no line.
+func (t *terminal) check(d event.CheckJudged) {
+	at := fmt.Sprintf("%s:%d:%d", d.At.File, d.At.Line, d.At.Col)
+	switch {
+	case d.Result == "held" && (d.Section == "hypothesis" || d.Section == "setup"):
 		t.line(2, "✓", "good", d.Text, d.Detail)
-	case "refuted":
-		t.line(2, "✗", "bad", d.Text, fmt.Sprintf("%s:%d:%d", d.At.File, d.At.Line, d.At.Col))
+	case d.Result == "held":
+	case d.Result == "refuted":
+		t.line(2, "✗", "bad", d.Text, at)
 		t.evidence(d, 6)
 	default:
-		t.line(2, "?", "warn", d.Text, fmt.Sprintf("%s:%d:%d", d.At.File, d.At.Line, d.At.Col))
+		t.line(2, "?", "warn", d.Text, at)
 		t.evidence(d, 6)
 	}
 }
@@ -421,8 +435,17 @@ func (t *terminal) evidence(d event.CheckJudged, indent int) {
 }
 
 func (t *terminal) ended(d event.ExperimentEnded) {
-	t.status, t.head = "", ""
+	t.status = ""
 	t.erase()
+	if len(t.judged) > 0 {
+		fmt.Fprintln(t.w)
+		t.untimed = true
+		t.heading("hypothesis", t.hypothesis, "")
+		for _, c := range t.judged {
+			t.check(c)
+		}
+		t.judged, t.untimed = nil, false
+	}
 	word, kind := strings.ToUpper(string(d.Verdict)), "good"
 	switch {
 	case d.Restoration == event.Incomplete:

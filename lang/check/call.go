@@ -7,6 +7,7 @@ import (
 	"chaos/lang/expr"
 	"chaos/lang/spec"
 	"chaos/lang/syntax"
+	"chaos/lang/token"
 	"chaos/lang/value"
 )
 
@@ -142,7 +143,18 @@ type arguments struct {
 }
 
 func (a *arguments) check(scope *expr.Scope, p place) {
-	free := a.positional()
+	named := map[string]bool{}
+	for _, arg := range a.call.Args {
+		if arg.Name != nil {
+			named[arg.Name.Text] = true
+		}
+	}
+	var free []*spec.Param
+	for _, p := range a.positional() {
+		if !named[p.Name] {
+			free = append(free, p)
+		}
+	}
 	for _, arg := range a.call.Args {
 		param := a.param(arg, &free)
 		if param == nil {
@@ -159,7 +171,20 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 			continue
 		}
 		a.at[param.Name] = at
-		e := a.expression(&arg.Value, scope, known(param.Type), p)
+		want := known(param.Type)
+		if param.Type.Kind == value.Bool {
+			want = nil // the words for a condition do not fit a switch
+		}
+		if param.Type.Kind == value.HandleK {
+			want = nil // what to write instead depends on the call
+		}
+		e := a.expression(&arg.Value, scope, want, p)
+		switch param.Type.Kind {
+		case value.Bool:
+			a.flag(e, param.Name)
+		case value.HandleK:
+			a.handle(e, param)
+		}
 		a.out.Args[param.Name] = e
 		a.choice(param, e)
 	}
@@ -167,6 +192,39 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 		a.missing()
 		a.groups()
 	}
+}
+
+// flag demands true or false.
+func (c *checker) flag(e *expr.Expr, name string) {
+	if t := typeOf(e); t.Kind != value.Bool && t.Kind != value.Any && !c.isVague(e) {
+		c.report(diag.Errorf(diag.WrongType, e.Span(), "`%s` is true or false, and this is a %s", name, t).WithHint("write `%s: true`", name))
+	}
+}
+
+// handle demands what a step returned.
+func (a *arguments) handle(e *expr.Expr, param *spec.Param) {
+	t := typeOf(e)
+	if t.Kind == value.HandleK || t.Kind == value.Any || a.isVague(e) {
+		return
+	}
+	d := diag.Errorf(diag.WrongType, e.Span(), "`%s` takes a handle here, and this is a %s", a.spec.Name, t)
+	if t.Kind == value.List {
+		a.report(d.WithHint("take one after the other: `repeat one in %s { … }`", a.text(e.Span())))
+		return
+	}
+	d.Hint = "write a name that a step bound with `as`"
+	for _, q := range a.spec.Params {
+		if q.Group == param.Group && q.Group != "" && q.Type.Kind == t.Kind {
+			d.Hint += ", or `" + q.Name + ": " + a.text(e.Span()) + "`"
+			break
+		}
+	}
+	for _, q := range a.spec.Params {
+		if q.Name == "match" && t.Kind == value.String {
+			d.Hint = "write a name that a step bound with `as`, or `match: " + a.text(e.Span()) + "`"
+		}
+	}
+	a.report(d)
 }
 
 func (a *arguments) positional() []*spec.Param {
@@ -187,7 +245,10 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 		}
 		d := diag.Errorf(diag.UnknownArgument, arg.Name.Span, "`%s` has no argument `%s`", name, arg.Name.Text)
 		d.Hint = diag.DidYouMean(arg.Name.Text, a.spec.ParamNames())
-		if len(a.spec.Params) == 0 {
+		switch {
+		case token.Clauses[arg.Name.Text]:
+			d.Hint = "write it behind the bracket: `" + name + "(…) " + arg.Name.Text + " " + a.text(arg.Value.Span) + "`"
+		case len(a.spec.Params) == 0:
 			d.Hint = "it takes none"
 		}
 		a.report(d)
@@ -269,10 +330,10 @@ func (a *arguments) missing() {
 		return
 	}
 	d := diag.Errorf(diag.MissingArgument, a.call.NameSpan(), "`%s` needs `%s`", a.spec.Name, strings.Join(names, "` and `"))
-	if len(names) == 1 {
-		d = d.WithHint("such as `%s(%s)`", a.spec.Name, example)
-	} else if a.spec.Example != "" {
+	if a.spec.Example != "" {
 		d = d.WithHint("such as `%s`", a.spec.Example)
+	} else if len(names) == 1 {
+		d = d.WithHint("such as `%s(%s)`", a.spec.Name, example)
 	}
 	a.report(d)
 }
@@ -291,15 +352,18 @@ func (a *arguments) groups() {
 				continue
 			}
 			name := "`" + q.Name + "`"
-			if q.Positional {
-				name = "a value" // a handle, mostly
-				if q.Type.Kind == value.HandleK {
-					name = "a handle"
-				}
+			if q.Positional && q.Type.Kind == value.HandleK {
+				name = "a handle"
 			}
 			members = append(members, name)
 			if _, ok := a.at[q.Name]; ok {
 				given = append(given, q.Name)
+			}
+		}
+		what := "does not say how much"
+		for _, q := range a.spec.Params {
+			if q.Group == p.Group && q.Type.Kind == value.HandleK {
+				what = "does not say which one"
 			}
 		}
 		list := strings.Join(members[:len(members)-1], ", ") + " or " + members[len(members)-1]
@@ -308,10 +372,10 @@ func (a *arguments) groups() {
 		}
 		switch {
 		case len(given) == 0:
-			a.report(diag.Errorf(diag.ExactlyOne, a.call.NameSpan(), "`%s` does not say which one", a.spec.Name).WithHint("give exactly one of %s", list))
+			a.report(diag.Errorf(diag.ExactlyOne, a.call.NameSpan(), "`%s` %s", a.spec.Name, what).WithHint("give exactly one of %s", list))
 		case len(given) > 1:
-			a.report(diag.Errorf(diag.ExactlyOne, a.at[given[1]], "`%s` and `%s` both say which one", given[0], given[1]).
-				WithNote(a.at[given[0]], "the first is here").WithHint("give exactly one of %s", list))
+			a.report(diag.Errorf(diag.ExactlyOne, a.at[given[1]], "`%s` and `%s` exclude each other", given[0], given[1]).
+				WithNote(a.at[given[0]], "the other is here").WithHint("give exactly one of %s", list))
 		}
 	}
 }

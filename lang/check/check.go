@@ -5,6 +5,7 @@ import (
 	"chaos/lang/expr"
 	"chaos/lang/spec"
 	"chaos/lang/syntax"
+	"chaos/lang/token"
 	"chaos/lang/value"
 )
 
@@ -57,8 +58,9 @@ type checker struct {
 	handles map[*expr.Binding]bool
 	uses    map[*expr.Expr][]*expr.Binding // what the names at the roots of an expression's operands mean
 
-	anyVague  bool            // some name is vague
-	mentioned map[string]bool // probes that the present experiment names; nil outside
+	binders   map[string]diag.Span // where names are bound in the text; nil until needed
+	anyVague  bool                 // some name is vague
+	mentioned map[string]bool      // probes that the present experiment names; nil outside
 }
 
 // mention notes the probe that an operand reads.
@@ -199,15 +201,18 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 		return e
 	}
 	ds = e.Check(scope, want)
-	if c.readsVague(s.Span, scope) { // what it may mean is hidden by another mistake: only names are judged
+	if c.readsVague(s.Span, scope) { // what it may mean is hidden by another mistake: types and fields are not judged
 		c.uses[e] = append(c.uses[e], vagueBinding)
 		kept := ds[:0]
 		for _, d := range ds {
-			if d.Code == diag.UnknownName || d.Code == diag.UnknownFunction {
+			if d.Code <= diag.UnknownName || d.Code == diag.UnknownFunction {
 				kept = append(kept, d)
 			}
 		}
 		ds = kept
+	}
+	for i, d := range ds {
+		ds[i] = c.refine(d, want)
 	}
 	c.reportAll(ds)
 	for _, o := range e.Operands() {
@@ -242,6 +247,43 @@ func typeOf(e *expr.Expr) *value.Type {
 // vagueBinding stands for whatever a broken expression may have meant.
 var vagueBinding = &expr.Binding{Type: value.TAny}
 
+// refine adds to a message about an expression what only the place of the expression tells.
+func (c *checker) refine(d diag.Diagnostic, want *value.Type) diag.Diagnostic {
+	text := c.src.Slice(d.Span)
+	switch {
+	case d.Code == diag.UnknownName:
+		d = c.elsewhere(d)
+		if d.Hint == "" && len(d.Notes) == 0 && want != nil && want.Kind == value.String {
+			d.Hint = "a text stands in quotes: " + value.Quote(text)
+		}
+	case d.Code == diag.WrongUnit && want != nil && want.Kind == value.Duration:
+		if v, err := value.ParseNumber(text); err == nil && v.T.Kind == value.Number {
+			d.Hint = "write `" + text + "s` or `" + text + "ms`"
+		}
+	}
+	return d
+}
+
+// elsewhere notes where an unknown name is bound after all, in a block that ends before it or starts behind it.
+func (c *checker) elsewhere(d diag.Diagnostic) diag.Diagnostic {
+	name := c.src.Slice(d.Span)
+	if c.binders == nil {
+		c.binders = map[string]diag.Span{}
+		all := token.Scan(c.src).Tokens
+		for i, t := range all[:len(all)-1] {
+			if next := all[i+1]; next.Kind == token.Name && (t.Is("as") || t.Is("let") || t.Is("repeat") || t.Is("probe") || t.Is("param")) {
+				if _, ok := c.binders[next.Text]; !ok {
+					c.binders[next.Text] = c.src.Span(next.Off, next.Stop())
+				}
+			}
+		}
+	}
+	if at, ok := c.binders[name]; ok {
+		d = d.WithNote(at, "`%s` is bound here, in a block that this is not in", name)
+	}
+	return d
+}
+
 // readsVague tells that the text of an expression mentions a name whose meaning a mistake hides.
 func (c *checker) readsVague(at diag.Span, scope *expr.Scope) bool {
 	if !c.anyVague {
@@ -265,7 +307,8 @@ func (c *checker) isVague(e *expr.Expr) bool {
 	return false
 }
 
-// changes tells whether the value of an expression can change while nothing but time goes by.
+// changes tells whether an expression reads a sample: what it says can change while nothing but time goes by, and each new
+// sample is a moment to look again.
 func (c *checker) changes(e *expr.Expr) bool {
 	for _, o := range e.Operands() {
 		switch o.Path[0] {
@@ -274,7 +317,7 @@ func (c *checker) changes(e *expr.Expr) bool {
 		}
 	}
 	for _, b := range c.uses[e] {
-		if c.probes[b] != nil || c.handles[b] || b == vagueBinding || c.vague[b] {
+		if c.probes[b] != nil || b == vagueBinding || c.vague[b] {
 			return true
 		}
 	}

@@ -329,6 +329,9 @@ func (a attrs) constant(name string, want *value.Type) (value.Value, bool) {
 	}
 	v, ok := e.Const()
 	if !ok {
+		if want == nil {
+			want = value.TBool
+		}
 		a.report(diag.Errorf(diag.WrongPlace, e.Span(), "`%s` must be plain: tools read it without running the script", name).WithHint("write `%s: %s`", name, want.Example()))
 	}
 	return v, ok
@@ -349,6 +352,9 @@ func (a attrs) texts(name string) []string {
 }
 
 func (a attrs) bool(name string) bool {
-	v, _ := a.constant(name, value.TBool)
+	v, ok := a.constant(name, nil)
+	if ok {
+		a.flag(a.expr(name, nil), name)
+	}
 	return v.Bool()
 }

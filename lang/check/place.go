@@ -104,7 +104,7 @@ func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagno
 	}
 	switch p.kind {
 	case inOngoing:
-		return fail(diag.TooEarly, "write `expect` for the sum of it all, or the present sample: `"+now+"`", "`%s` is complete only at the end, and `%s` is judged all the time", o.Text, p.word)
+		return fail(diag.TooEarly, "write `expect` to judge the whole phase once, or use the present sample: `"+now+"`", "`%s` is complete only at the end, and `%s` is judged all the time", o.Text, p.word)
 	case inGuard:
 		return fail(diag.TooEarly, "use the present sample: `"+now+"`", "`%s` is complete only at the end, too late for a guard", o.Text)
 	}
@@ -204,6 +204,8 @@ func (c *checker) misplacedCheck(s *syntax.Check, in placeKind, where string, fa
 	switch {
 	case s.Kind == "expect" && (in == inInject || in == inRollback):
 		fail(at, "write `wait until … within 5s` to wait for it here, or move it to `hypothesis`", "`expect` is judged in `steady` and `hypothesis`, not %s", where)
+	case s.Kind == "expect" && in == inSetup:
+		fail(at, "move it out of the inner block, or write `wait until … within 5s`", "a precondition stands directly in `setup`, where it is judged once in any case")
 	case s.Kind == "expect":
 		fail(at, "move it to `steady` or `hypothesis`", "`expect` cannot stand %s", where)
 	case in == inSteady:

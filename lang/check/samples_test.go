@@ -11,8 +11,13 @@ import (
 
 func parseAndCheck(t *testing.T, src *diag.Source) (*Script, diag.List) {
 	t.Helper()
+	return parseAndCheckWith(t, src, fakes())
+}
+
+func parseAndCheckWith(t *testing.T, src *diag.Source, cat catalogue) (*Script, diag.List) {
+	t.Helper()
 	file, ds := syntax.Parse(src)
-	script, more := File(file, fakes(), Options{})
+	script, more := File(file, cat, Options{})
 	list := diag.List(append(ds, more...))
 	list.Sort()
 	return script, list

@@ -155,7 +155,8 @@ func (c *checker) checkLets(scope *expr.Scope, lets []*syntax.Let) {
 			e := c.expression(&s.Value, scope, nil, place{kind: inLet})
 			b.Let, b.Type = e, typeOf(e)
 			if c.isVague(e) {
-				c.vague[b], b.Let = true, nil
+				b.Let = nil
+				c.setVague(b, true)
 			}
 		}
 		state[name] = done

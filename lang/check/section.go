@@ -287,7 +287,7 @@ func (b *body) wait(s *syntax.Wait, scope *expr.Scope) Stmt {
 	p := b.place("wait until")
 	out := &WaitUntil{Span: s.Span, Text: b.statement("wait until", s.Until, s.Clauses)}
 	out.Cond = b.expression(s.Until, scope, value.TBool, p)
-	b.mustChange(out.Cond, "nothing in this condition changes while it waits")
+	b.mustChange(out.Cond, "this names no probe, so waiting changes nothing")
 	cl := b.clauses(s, s.Clauses, scope, p)
 	out.Within, out.For, out.Because = cl.within, cl.hold, cl.because
 	return out

@@ -1,10 +1,9 @@
 package expr
 
 import (
+	"errors"
 	"regexp"
 	"regexp/syntax"
-
-	"errors"
 
 	"chaos/lang/diag"
 	"chaos/lang/value"

@@ -23,7 +23,7 @@ func (c *checker) report(code diag.Code, n *node, hint, format string, args ...a
 
 func (c *checker) reportAt(code diag.Code, at diag.Span, hint, format string, args ...any) {
 	d := diag.Errorf(code, at, format, args...)
-	d.Hint = hint
+	d.Message, d.Hint = oneLine(d.Message), oneLine(hint)
 	c.diags = append(c.diags, d)
 }
 

@@ -80,10 +80,10 @@ func (e *Expr) Span() diag.Span { return e.at }
 // Text is the expression as written, on one line.
 func (e *Expr) Text() string { return e.text }
 
-// Type is the type found by Check, any where there is none.
+// Type is the type found by Check, Vague where a mistake hides it.
 func (e *Expr) Type() *value.Type {
-	if e.typ == nil || e.typ == tBad {
-		return value.TAny
+	if e.typ == nil {
+		return Vague
 	}
 	return e.typ
 }

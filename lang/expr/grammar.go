@@ -88,9 +88,27 @@ func (g *grammar) tok(i int) token.Token {
 }
 
 func (g *grammar) fail(code diag.Code, a, b token.Token, hint, format string, args ...any) *diag.Diagnostic {
+	for i, x := range args {
+		if s, ok := x.(string); ok {
+			args[i] = brief(s)
+		}
+	}
 	d := diag.Errorf(code, g.p.span(a, b), format, args...)
-	d.Hint = hint
+	d.Hint = oneLine(hint)
 	return &d
+}
+
+// brief is a piece of source in a message: on one line, and not a whole page of it.
+func brief(s string) string {
+	s = oneLine(s)
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return s
+}
+
+func oneLine(s string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s)
 }
 
 // fresh starts a new comparison behind a comma, a logical operator or a bracket.

@@ -282,7 +282,7 @@ func (p *parsed) line(from, to int) string {
 			}
 		}
 		prev = t
-		if t.Kind == token.String && strings.Contains(t.Text, "\n") {
+		if strings.Contains(t.Text, "\n") {
 			b.WriteString(strings.Join(strings.Fields(t.Text), " "))
 		} else {
 			b.WriteString(t.Text)

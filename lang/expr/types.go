@@ -9,8 +9,11 @@ import (
 	"chaos/lang/value"
 )
 
-// tBad is the type of what has a mistake already. Nothing more is said about it.
-var tBad = &value.Type{Kind: value.Any}
+// Vague is the type of what a mistake hides. A name bound to it may be used in any way, and nothing more is said about it:
+// one mistake, one message. It is told apart by its address.
+var Vague = &value.Type{Kind: value.Any}
+
+var tBad = Vague
 
 // tAnyUnit is a plain number that stands for a quantity of any unit, durations in seconds.
 var tAnyUnit = &value.Type{Kind: value.Number, AnyUnit: true}

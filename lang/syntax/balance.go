@@ -2,7 +2,6 @@ package syntax
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"chaos/lang/diag"
 	"chaos/lang/token"
@@ -91,6 +90,8 @@ func (b *balancer) next(tokens []token.Token, i int, t token.Token) {
 	switch {
 	case t.Kind == token.EOF:
 		return
+	case t.Kind == token.End && t.Text == ";" && b.closedOnLine(tokens, i):
+		return
 	case t.Kind == token.End:
 		// The lexer ends no statement inside ( and [, unless a statement word follows or a `;` stands there.
 		b.closeRound(t.Off)
@@ -121,6 +122,32 @@ func (b *balancer) next(tokens []token.Token, i int, t token.Token) {
 		b.pop()
 	}
 	b.out = append(b.out, t)
+}
+
+// closedOnLine tells that a `;` stands between brackets that are closed further on: it is reported there and left out.
+func (b *balancer) closedOnLine(tokens []token.Token, i int) bool {
+	n := len(b.open)
+	if b.top() == "{" || n == 0 {
+		return false
+	}
+	depth := 0
+	for _, t := range tokens[i+1:] {
+		switch {
+		case t.Kind == token.End && t.Text != ";" || t.Is("{") || t.Is("}"):
+			return false
+		case t.Is("(") || t.Is("["):
+			depth++
+		case t.Is(")") || t.Is("]"):
+			if depth--; depth < 0 {
+				if k := b.open[n-1]; !b.p.reported[k] && (k == 0 || foreign[b.out[k-1].Text] == "") {
+					b.p.reported[k] = true
+					b.p.report(diag.Errorf(diag.Unexpected, b.p.span(tokens[i]), "`;` cannot stand between brackets").WithHint("part arguments with `,`"))
+				}
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // word closes the blocks that a section or an experiment cannot stand in.
@@ -201,6 +228,11 @@ func (b *balancer) closeTo(n, off int) {
 func (b *balancer) unclosed(i int) {
 	t := b.out[i]
 	b.p.reported[i] = true
+	for _, e := range b.out[i:] {
+		if t.Text != "{" && e.Kind == token.Error && strings.IndexByte("\"'`", e.Text[0]) >= 0 {
+			return // a string that is never closed swallowed it, and was reported
+		}
+	}
 	b.p.report(diag.Errorf(diag.Unclosed, b.p.span(t), "this `%s` is never closed", t.Text).WithHint("close it with `%s`", closerOf[t.Text]))
 }
 
@@ -243,7 +275,7 @@ func (b *balancer) lineStart(t token.Token) bool {
 }
 
 func (b *balancer) column(off int) int {
-	return utf8.RuneCountInString(b.p.src.Text[b.p.pos.lineStart(off):off])
+	return b.p.pos.at(off).Col
 }
 
 // first is the index in out of the first token on the line of t, which is about to be appended.

@@ -186,8 +186,10 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(first), "an experiment needs a title").WithHint("say in a sentence what must hold: `%s`", usage["experiment"]), true
 	case (sections[first.Text] || first.Is("do")) && e > i+1 && p.toks[i+1].Kind == token.Name && block:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "the title of `%s` is a sentence in quotes", first.Text).WithHint("write `%s \"…\" { … }`", first.Text), true
+	case first.Is("steady") && !block:
+		return diag.Errorf(diag.Unexpected, p.span(first), "`steady` alone says nothing here").WithHint("write `always steady` to claim it, or `steady { … }` for the block"), true
 	case blocks[first.Text] && !block && first.Text != "when" && first.Text != "repeat":
-		return diag.Errorf(diag.Unexpected, p.behind(p.toks[e-1]), "`%s` needs a block", first.Text).WithHint("write `%s`, with the `{` on the same line", usage[first.Text]), true
+		return diag.Errorf(diag.Unexpected, p.behind(p.toks[max(k, i+1)-1]), "`%s` needs a block", first.Text).WithHint("write `%s`, with the `{` on the same line", usage[first.Text]), true
 	case at.Is("=") && (checks[first.Text] || first.Is("abort") || first.Is("when") || first.Is("wait")):
 		return p.equals(k), true
 	case at.Is("=") && first.Is("repeat"):
@@ -230,10 +232,17 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 		return p.reserved(i + 1), true
 	case p.toks[i+1].Kind != token.Name:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "`%s` needs a name, not %s", first.Text, found(p.toks[i+1])).WithHint("write `%s`", usage[first.Text]), true
+	case first.Is("param") && k == i+3 && p.toks[i+2].Is(":") && (k >= e || p.toks[k].Kind != token.Name):
+		name := p.toks[i+1].Text
+		return diag.Errorf(diag.BadAssign, p.span(p.toks[i+2]), "`:` gives a parameter its type, `=` its default").WithHint("write `param %s = …` or `param %s: duration`", name, name), true
 	case k == i+2 && k < e && (p.toks[k].Is(":") || p.toks[k].Is("==")):
 		return diag.Errorf(diag.BadAssign, p.span(p.toks[k]), "`=` binds a name, not `%s`", p.toks[k].Text).WithHint("write `%s %s = …`", first.Text, p.toks[i+1].Text), true
+	case k == i+2 && k < e && p.toks[k].Kind == token.Name && !token.Clauses[p.toks[k].Text]:
+		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`=` is missing behind `%s`", p.toks[i+1].Text).WithHint("write `%s`", usage[first.Text]), true
 	case k == i+2 && k < e && p.toks[k].Is("-") && k+1 < e && p.toks[k+1].Kind == token.Name:
 		return diag.Errorf(diag.BadCharacter, p.span(p.toks[k]), "a name has no `-` in it").WithHint("write `%s_%s`", p.toks[i+1].Text, p.toks[k+1].Text), true
+	case first.Is("probe") && k > i+4 && k < e && (p.toks[k].Is(".") || p.toks[k].Is("[")) && p.toks[k-1].Is(")"):
+		return diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "a probe takes whole samples: no field can be picked here").WithHint("write the field where it is used: `%s.…`", p.toks[i+1].Text), true
 	case first.Is("probe") && e > i+3 && p.toks[i+2].Is("=") && k > i+2 && !p.hasCall(i+3, e):
 		return diag.Errorf(diag.Unexpected, p.pos.span(p.toks[i+3].Off, p.toks[e-1].Stop()), "a probe is a call, and this is none").WithHint("write `%s`; `let` names an expression", usage["probe"]), true
 	}
@@ -272,6 +281,12 @@ func (p *parser) inCall(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Diagnostic{}, false
 	}
 	at, before := p.toks[k], p.toks[k-1]
+	if open == i+2 && (p.toks[i].Is("probe") || p.toks[i].Is("action")) {
+		if at.Kind == token.Name && token.Reserved[at.Text] {
+			return p.reserved(k), true
+		}
+		return diag.Errorf(diag.Unexpected, p.span(at), "%s cannot stand here, among the parameters", found(at)).WithHint("write `%s %s(first, second: duration = 5s)`", p.toks[i].Text, p.toks[i+1].Text), true
+	}
 	switch {
 	case at.Is("=") && (before.Kind == token.Name) && (k-2 == open || p.toks[k-2].Is(",")):
 		return diag.Errorf(diag.BadAssign, p.span(at), "`:` gives an argument its value, not `=`").WithHint("write `%s: …`", before.Text), true
@@ -474,7 +489,7 @@ func (p *parser) unknownBlock(i, open, e int) {
 			names = append(names, w)
 		}
 	}
-	if usage[first.Text] != "" || token.Reserved[first.Text] {
+	if usage[first.Text] != "" || token.Reserved[first.Text] && foreign[first.Text] == "" {
 		k := open
 		d = diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "`%s` has no block", first.Text)
 		if f := usage[first.Text]; f != "" {

@@ -244,6 +244,13 @@ func (p *parser) lonelyElse(i, e int, before []Stmt) {
 
 // leaf reports a statement without a block that got stuck at k.
 func (p *parser) leaf(i, e, k int) []Stmt {
+	if p.toks[i].Is("wait") && k == i+2 && k < e && p.toks[i+1].Kind == token.Name {
+		if near, ok := diag.Nearest(p.toks[i+1].Text, []string{"until"}); ok {
+			p.report(diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "`%s` cannot stand here", p.toks[i+1].Text).WithHint("did you mean `%s`?", near))
+			p.lose(i, e)
+			return nil
+		}
+	}
 	// Two statements on a line: the first is whole where the second starts.
 	if k > i && k < e && p.startsStatement(k, e) {
 		if s, _, ok := run(stmtParser, p.toks[i:k]); ok {
@@ -306,6 +313,9 @@ func (p *parser) names(i, e int) {
 					p.file.Assumed[segment(path)] = true
 				}
 			}
+			continue
+		}
+		if token.Reserved[next.Text] {
 			continue
 		}
 		first := k == i || p.toks[k-1].Kind == token.End || p.toks[k-1].Is("{")

@@ -10,19 +10,31 @@ import (
 	"chaos/lang/token"
 )
 
-// positions converts offsets to positions; it remembers the last one, so that a file of one long line takes linear time.
+// positions converts offsets to positions in nearly constant time, so that a file of one long line takes linear time.
 type positions struct {
 	src   *diag.Source
-	lines []int
-	last  diag.Pos
+	lines []int // the offset of each line's start
+	runes []int // the number of characters before each stride
 }
 
+const stride = 256
+
 func newPositions(src *diag.Source) *positions {
-	p := &positions{src: src, lines: []int{0}, last: diag.Pos{Line: 1, Col: 1}}
+	p := &positions{src: src, lines: []int{0}}
+	n := 0
 	for i := 0; i < len(src.Text); i++ {
+		if i%stride == 0 {
+			p.runes = append(p.runes, n)
+		}
+		if utf8.RuneStart(src.Text[i]) {
+			n++
+		}
 		if src.Text[i] == '\n' {
 			p.lines = append(p.lines, i+1)
 		}
+	}
+	if len(src.Text)%stride == 0 {
+		p.runes = append(p.runes, n)
 	}
 	return p
 }
@@ -34,15 +46,21 @@ func (p *positions) line(off int) int {
 // lineStart is the offset of the start of the line of off.
 func (p *positions) lineStart(off int) int { return p.lines[p.line(off)-1] }
 
+// before is the number of characters before an offset.
+func (p *positions) before(off int) int {
+	n := p.runes[off/stride]
+	for i := off / stride * stride; i < off; i++ {
+		if utf8.RuneStart(p.src.Text[i]) {
+			n++
+		}
+	}
+	return n
+}
+
 func (p *positions) at(off int) diag.Pos {
 	off = min(max(off, 0), len(p.src.Text))
 	line := p.line(off)
-	from, col := p.lines[line-1], 1
-	if p.last.Line == line && p.last.Offset <= off {
-		from, col = p.last.Offset, p.last.Col
-	}
-	p.last = diag.Pos{Offset: off, Line: line, Col: col + utf8.RuneCountInString(p.src.Text[from:off])}
-	return p.last
+	return diag.Pos{Offset: off, Line: line, Col: p.before(off) - p.before(p.lines[line-1]) + 1}
 }
 
 func (p *positions) span(from, to int) diag.Span {

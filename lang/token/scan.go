@@ -426,7 +426,8 @@ func endStatements(all []Token, end int) []Token {
 				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(all, i+1, after) {
 					continue
 				}
-				if goesOn(prev) || after.Kind != EOF && starts(all, i+1, after) {
+				// A statement word at the start of a line starts a statement, however incomplete the one before is.
+				if goesOn(prev) && (prev.Is(".") || !closesBracket(all, i+1, after)) || after.Kind != EOF && starts(all, i+1, after) {
 					continue
 				}
 			}
@@ -454,7 +455,7 @@ func endStatements(all []Token, end int) []Token {
 					}
 				}
 			}
-			if prev, ok := last(); ok && prev.Kind == End && prev.Text == "\n" && len(open) > 0 && Statements[t.Text] {
+			if prev, ok := last(); ok && prev.Kind == End && prev.Text == "\n" && len(open) > 0 && (Statements[t.Text] || steadyBlock(all[i:])) {
 				// A statement word at the start of a line closes what was left open before it.
 				for len(open) > 0 && open[len(open)-1] != '{' {
 					open = open[:len(open)-1]
@@ -473,7 +474,10 @@ func endStatements(all []Token, end int) []Token {
 // statement word that is neither an argument's name nor a field.
 func closesBracket(all []Token, i int, t Token) bool {
 	if t.Kind != Name || !Statements[t.Text] {
-		return false
+		for i < len(all) && all[i] != t {
+			i++
+		}
+		return steadyBlock(all[i:])
 	}
 	for _, after := range all[i:] {
 		if after.Kind == Comment || after.Kind == End || after == t {
@@ -482,6 +486,18 @@ func closesBracket(all []Token, i int, t Token) bool {
 		return !after.Is(":")
 	}
 	return true
+}
+
+// steadyBlock tells that the block `steady` starts here, not the value of that name.
+func steadyBlock(all []Token) bool {
+	if len(all) == 0 || !all[0].Is("steady") {
+		return false
+	}
+	all = all[1:]
+	if len(all) > 0 && all[0].Kind == String {
+		all = all[1:]
+	}
+	return len(all) > 0 && all[0].Is("{")
 }
 
 // goesOn tells that a statement cannot end behind this token.
@@ -511,8 +527,22 @@ func starts(all []Token, i int, t Token) bool {
 			}
 			return false
 		}
+		if t.Text == "for" && loops(all, i) {
+			return false
+		}
 		if continuing[t.Text] || Clauses[t.Text] {
 			return true
+		}
+	}
+	return false
+}
+
+// loops tells that a line starts with the `for` of other languages, `for x in …` or `for (…`, so that a message can say what
+// to write instead.
+func loops(all []Token, i int) bool {
+	for ; i+2 < len(all); i++ {
+		if all[i].Kind == Name {
+			return all[i+1].Is("(") || all[i+1].Kind == Name && (all[i+2].Is("in") || all[i+2].Is("="))
 		}
 	}
 	return false

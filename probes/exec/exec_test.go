@@ -79,7 +79,7 @@ func TestTheFolderItRunsIn(t *testing.T) {
 func TestFailedProbes(t *testing.T) {
 	dir := t.TempDir()
 	for want, a := range map[string]args{
-		"`./missing` does not exist":                      {"command": value.StringOf("./missing")},
+		"`./missing` does not exist":                   {"command": value.StringOf("./missing")},
 		"`sleep` did not end within 1s and was killed": {"command": value.StringOf("sleep"), "args": list("10"), "timeout": value.DurationOf(time.Second)},
 	} {
 		if v, err := take(t, dir, a); err == nil || err.Error() != want {

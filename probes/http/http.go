@@ -126,9 +126,9 @@ var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 
 // take sends one request. Only the end of the run is an error; every failure of the server is a sample.
 func take(parent context.Context, client *http.Client, m *message, timeout time.Duration) (Sample, error) {
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	start := time.Now()
 	failed := func(s Sample, err error) (Sample, error) {
 		if errors.Is(parent.Err(), context.Canceled) {
 			return Sample{}, parent.Err()

@@ -104,6 +104,8 @@ type generator struct {
 	inFlight int
 	oldest   *flight // of a list in the order of start
 	newest   *flight
+	t0       time.Time // of the schedule
+	next     int64     // the send that the schedule starts next
 }
 
 // flight is a request on its way.
@@ -126,6 +128,7 @@ func (g *generator) Start(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	g.since = time.Now()
+	g.t0 = g.since
 	g.mu.Unlock()
 	release := context.AfterFunc(ctx, func() { g.cancel(context.Cause(ctx)) })
 	context.AfterFunc(g.ctx, func() {
@@ -155,12 +158,30 @@ func (g *generator) Next() (value.Value, probes.Mergeable) {
 		w.elapsed = now.Sub(g.since)
 		g.since = now
 	}
+	w.end = now.UnixNano()
 	if g.oldest != nil {
 		w.oldest = max(now.Sub(g.oldest.start), 0)
 	}
+	for f := g.oldest; f != nil; f = f.next {
+		w.waits(now.Sub(f.start))
+	}
+	if g.inFlight >= g.limit && g.rate > 0 { // sends wait for room; they are all younger than those in flight
+		for n := g.next; ; n++ {
+			age := now.Sub(g.due(n))
+			if age <= w.max || age <= 0 {
+				break
+			}
+			w.waits(age)
+		}
+	}
 	g.current = fresh
 	g.mu.Unlock()
-	return w.Value(), w
+	return w.sample(), w
+}
+
+// due is when send n of the schedule should start.
+func (g *generator) due(n int64) time.Time {
+	return g.t0.Add(time.Duration(float64(n) / g.rate * 1e9))
 }
 
 // Close ends the load: what is in flight is given up and not counted.
@@ -186,26 +207,18 @@ const minSleep = 50 * time.Microsecond
 // slow the schedule down and hide itself (coordinated omission). A send that finds no room is counted as missed; it starts
 // as soon as there is room, its latency counted from when it was due, unless its timeout has passed by then.
 func (g *generator) schedule(p *pacer) {
-	t0 := time.Now()
-	due := func(n int64) time.Time { return t0.Add(time.Duration(float64(n) / g.rate * 1e9)) }
 	until := func(elapsed time.Duration) int64 { return int64(math.Floor(elapsed.Seconds()*g.rate)) + 1 } // sends due by then
 	poll := time.NewTimer(time.Hour)
 	defer poll.Stop()
-	var next, judged int64 // the next send to start; the first of which it is not known whether it was on time
+	var judged int64 // the first send of which it is not known yet whether it was on time
 	for g.ctx.Err() == nil {
-		elapsed := time.Since(t0)
-		if elapsed > g.timeout {
-			if expired := until(elapsed-g.timeout) - 1; expired > next {
-				g.miss(expired - max(next, judged))
-				next, judged = expired, max(judged, expired)
-			}
-		}
+		elapsed := time.Since(g.t0)
+		g.giveUp(until(elapsed-g.timeout)-1, &judged)
 		end := until(elapsed)
-		for next < end && g.launch(due(next)) {
-			next++
+		for g.next < end && g.launch(g.due(g.next)) {
 		}
-		if next < end {
-			g.miss(end - max(next, judged))
+		if g.next < end {
+			g.miss(end - max(g.next, judged))
 			judged = end
 			poll.Reset(5 * time.Millisecond) // so that sends are judged in the window in which they were due
 			select {
@@ -215,13 +228,14 @@ func (g *generator) schedule(p *pacer) {
 			}
 			continue
 		}
-		judged = max(judged, next)
-		if !p.sleep(max(time.Until(due(next)), minSleep)) {
+		judged = max(judged, g.next)
+		if !p.sleep(max(time.Until(g.due(g.next)), minSleep)) {
 			return
 		}
 	}
 }
 
+// miss counts sends that found no room at their time.
 func (g *generator) miss(n int64) {
 	if n <= 0 {
 		return
@@ -229,6 +243,19 @@ func (g *generator) miss(n int64) {
 	g.mu.Lock()
 	g.current.missed += int(n)
 	g.mu.Unlock()
+}
+
+// giveUp drops the sends before expired: their timeout has passed without room for them. The percentiles are of all that
+// was due, so each of them counts as a wait of the timeout; it is no request, since the server never saw it.
+func (g *generator) giveUp(expired int64, judged *int64) {
+	if expired <= g.next {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.current.latency(g.timeout, int(expired-g.next))
+	g.current.missed += int(max(expired-max(g.next, *judged), 0))
+	g.next, *judged = expired, max(*judged, expired)
 }
 
 // launch starts a request that is or was due at start; false without room.
@@ -240,6 +267,7 @@ func (g *generator) launch(start time.Time) bool {
 		return false
 	}
 	g.depart(f)
+	g.next++
 	g.mu.Unlock()
 	g.running.Go(func() {
 		status, err := g.wire.send()

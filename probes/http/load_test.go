@@ -111,25 +111,48 @@ func TestCountsMatchTheServers(t *testing.T) {
 }
 
 func TestTheRateIsKeptWithoutDrift(t *testing.T) {
-	g, server := gauged(func(int64, http.ResponseWriter) {})
+	_, server := gauged(func(int64, http.ResponseWriter) {})
 	defer server.Close()
-	for _, rate := range []float64{50, 2000} {
-		g.total.Store(0)
-		s := startLoad(t, args{"url": str(server.URL), "rate": value.RateOf(rate)})
-		time.Sleep(time.Second)
-		_, m := s.Next()
-		s.Close()
-		want := rate * m.(*window).elapsed.Seconds()
-		if got := float64(g.total.Load()); got < want*0.97-2 || got > want*1.03+2 {
-			t.Errorf("at %v/s %v requests came in %v", rate, got, m.(*window).elapsed)
+	for _, rate := range []float64{50, 500} {
+		g := startLoad(t, args{"url": str(server.URL), "rate": value.RateOf(rate)}).(*generator)
+		progress := func() (sent, due float64) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return float64(g.next), time.Since(g.t0).Seconds() * rate
 		}
+		time.Sleep(time.Second)
+		// A busy machine may be behind for a moment; a schedule that drifts never catches up.
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			sent, due := progress()
+			if sent > due+1 {
+				t.Fatalf("at %v/s %v requests were sent, %v were due", rate, sent, due)
+			}
+			if sent > due*0.995-1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("at %v/s %v requests were sent, %v were due", rate, sent, due)
+			}
+		}
+		g.Close()
 	}
 }
 
+// A busy machine gets three attempts.
 func TestPercentilesMatchTheServers(t *testing.T) {
+	var complaints []string
+	for range 3 {
+		if complaints = comparePercentiles(t); len(complaints) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(complaints, "\n"))
+}
+
+func comparePercentiles(t *testing.T) (complaints []string) {
 	var mu sync.Mutex
 	var served []time.Duration
-	g, server := gauged(func(n int64, w http.ResponseWriter) {
+	_, server := gauged(func(n int64, w http.ResponseWriter) {
 		start := time.Now()
 		time.Sleep(time.Duration(n*37%100) * time.Millisecond)
 		mu.Lock()
@@ -138,19 +161,40 @@ func TestPercentilesMatchTheServers(t *testing.T) {
 	})
 	defer server.Close()
 	v, _ := runLoad(t, 2*time.Second, args{"url": str(server.URL), "rate": value.RateOf(200)})
-	_ = g
 	mu.Lock()
 	defer mu.Unlock()
 	slices.Sort(served)
-	for field, q := range map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1} {
+	for field, q := range map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99} {
 		want := served[min(int(math.Ceil(q*float64(len(served)))), len(served))-1]
 		got := v.Get(field).Duration()
 		if diff := (got - want).Abs(); diff > want/20+8*time.Millisecond {
-			t.Errorf("%s is %v, the server says %v", field, got, want)
+			complaints = append(complaints, fmt.Sprintf("%s is %v, the server says %v", field, got, want))
 		}
 	}
 	if mean := v.Get("mean").Duration(); mean < 45*time.Millisecond || mean > 65*time.Millisecond {
-		t.Errorf("mean is %v", mean)
+		complaints = append(complaints, fmt.Sprintf("mean is %v", mean))
+	}
+	return complaints
+}
+
+func TestPercentilesAreWithinAThousandth(t *testing.T) {
+	w := newWindow()
+	for i := range 100_000 { // 1µs … 10s, evenly on a logarithmic scale, in no order
+		w.answered(200, time.Duration(float64(time.Microsecond)*math.Pow(10, float64(i*7919%100_000+1)/100_000*7)))
+	}
+	v := w.Value()
+	for field, q := range map[string]float64{"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1} {
+		want := float64(time.Microsecond) * math.Pow(10, q*7)
+		if got := v.Get(field).Float(); math.Abs(got-want) > want*0.0011 {
+			t.Errorf("%s is %v, want %v", field, time.Duration(got), time.Duration(want))
+		}
+	}
+	w = newWindow()
+	w.answered(200, 10*time.Millisecond)
+	w.answered(200, 20*time.Millisecond)
+	v = w.Value()
+	if v.Get("mean").Duration() != 15*time.Millisecond || v.Get("max").Duration() != 20*time.Millisecond || v.Get("p99").Duration() != 20*time.Millisecond {
+		t.Errorf("two requests show as %s", v)
 	}
 }
 
@@ -310,9 +354,99 @@ func TestMergedWindowsAreTheWhole(t *testing.T) {
 	}
 }
 
+// The server hangs from the middle of a phase to its end. All that did end was fast; a summary must not conclude that the
+// service was.
+func TestASummaryRemembersWhoStillWaits(t *testing.T) {
+	for _, a := range []args{
+		{"rate": value.RateOf(200)},
+		{"rate": value.RateOf(200), "concurrency": value.NumberOf(3)},
+	} {
+		resume := make(chan struct{})
+		var hanging atomic.Bool
+		_, server := gauged(func(int64, http.ResponseWriter) {
+			if hanging.Load() {
+				<-resume
+			}
+		})
+		a["url"] = str(server.URL)
+		s := startLoad(t, a)
+		phase := newWindow()
+		time.Sleep(500 * time.Millisecond)
+		_, m := s.Next()
+		phase.Merge(m)
+		if p99 := phase.Value().Get("p99").Duration(); p99 > 200*time.Millisecond {
+			close(resume)
+			t.Skipf("this machine is too busy: p99 is %v", p99)
+		}
+		hanging.Store(true)
+		for range 4 {
+			time.Sleep(250 * time.Millisecond)
+			_, m = s.Next()
+			phase.Merge(m)
+		}
+		if p99 := phase.Value().Get("p99").Duration(); p99 < 700*time.Millisecond || p99 > 2*time.Second {
+			t.Errorf("%s: p99 of the phase is %v", a, p99)
+		}
+		data, err := phase.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := restore(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, phase, back.(*window))
+		ended := phase.requests
+		close(resume)
+		time.Sleep(300 * time.Millisecond)
+		v, m := s.Next()
+		if v.Get("p99").Duration() < 700*time.Millisecond {
+			t.Errorf("the window in which they ended is %s", v)
+		}
+		phase.Merge(m)
+		if phase.pending != nil && phase.pending.Max() > int64(300*time.Millisecond/histogramUnit) {
+			t.Error("what ended must not count as pending any more")
+		}
+		if n := int(phase.latencies.TotalCount()); n != phase.requests || n < ended+150 {
+			t.Errorf("%d latencies of %d requests", n, phase.requests)
+		}
+		s.Close()
+		server.Close()
+	}
+}
+
+func TestMergingPendingTakesTheLatest(t *testing.T) {
+	fast, stuck := newWindow(), newWindow()
+	fast.answered(200, time.Millisecond)
+	fast.end = 1
+	stuck.end, stuck.oldest = 2, time.Second
+	stuck.waits(time.Second)
+	a, b := newWindow(), newWindow()
+	for _, w := range []*window{fast, stuck} {
+		a.Merge(w)
+	}
+	for _, w := range []*window{stuck, fast} {
+		b.Merge(w)
+	}
+	same(t, a, b)
+	if p99 := a.Value().Get("p99").Duration(); p99 != time.Second {
+		t.Errorf("p99 is %v", p99)
+	}
+	if p50 := a.Value().Get("p50").Duration(); p50 > 2*time.Millisecond {
+		t.Errorf("p50 is %v", p50)
+	}
+	later := newWindow()
+	later.answered(200, 1100*time.Millisecond)
+	later.end = 3
+	a.Merge(later)
+	if n := a.withPending().latencies.TotalCount(); n != 2 {
+		t.Errorf("%d latencies of 2 requests", n)
+	}
+}
+
 func same(t *testing.T, a, b *window) {
 	t.Helper()
-	if a.requests != b.requests || a.errors != b.errors || a.missed != b.missed || a.elapsed != b.elapsed || a.sum != b.sum || a.max != b.max || a.oldest != b.oldest {
+	if a.requests != b.requests || a.errors != b.errors || a.missed != b.missed || a.elapsed != b.elapsed || a.sum != b.sum || a.max != b.max || a.oldest != b.oldest || a.end != b.end {
 		t.Errorf("windows differ: %+v %+v", *a, *b)
 	}
 	if fmt.Sprint(a.status) != fmt.Sprint(b.status) {
@@ -320,6 +454,9 @@ func same(t *testing.T, a, b *window) {
 	}
 	if (a.latencies == nil) != (b.latencies == nil) || a.latencies != nil && !a.latencies.Equals(b.latencies) {
 		t.Error("histograms differ")
+	}
+	if (a.pending == nil) != (b.pending == nil) || a.pending != nil && !a.pending.Equals(b.pending) {
+		t.Error("what is pending differs")
 	}
 	if a.Value().String() != b.Value().String() {
 		t.Errorf("values differ:\n%s\n%s", a.Value(), b.Value())
@@ -367,13 +504,15 @@ func TestABrokenRequestIsNotRepeated(t *testing.T) {
 	var requests atomic.Int64
 	address := rawServer(t, func(c net.Conn) {
 		defer c.Close()
-		bufioReadSome(c)
-		requests.Add(1)
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		bufioReadSome(c)
-		requests.Add(1)
+		if readSome(c) {
+			requests.Add(1)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+		if readSome(c) {
+			requests.Add(1)
+		}
 	})
-	_, w := runLoad(t, 300*time.Millisecond, args{"url": str("http://" + address), "rate": value.RateOf(100)})
+	_, w := runLoad(t, 300*time.Millisecond, args{"url": str("http://" + address), "rate": value.RateOf(100), "concurrency": value.NumberOf(2)})
 	if total := int(requests.Load()); w.errors < w.requests/2-1 || w.requests < 10 || w.requests > total || w.requests < total-2 {
 		t.Errorf("%d errors of %d requests, the server saw %d", w.errors, w.requests, total)
 	}

@@ -16,13 +16,17 @@ import (
 )
 
 // LoadSample is what a window, or a phase, of `http.load` shows.
+//
+// The latencies of a window are of what ended in it. Those of a phase must not forget who still waits at its end: if a
+// server hangs until the phase is over, everything that did end was fast. So a summary takes a request that is pending at
+// its end, and older than anything that ended, with its age: at least that long it will have taken.
 type LoadSample struct {
 	Requests   int            `chaos:"requests" help:"requests that ended: answered, failed or timed out"`
 	Errors     int            `chaos:"errors" help:"those without a whole answer in time, or with a status of 400 and above"`
 	ErrorRatio *value.RatioV  `chaos:"error_ratio" help:"errors per request; absent when no request ended"`
 	RPS        *value.RateV   `chaos:"rps" help:"requests per second"`
-	Missed     int            `chaos:"missed" help:"sends that could not start at their time, because too many were in flight; they start late, or never when that is later than the timeout"`
-	Mean       *time.Duration `chaos:"mean" help:"mean latency of answered requests and of timeouts; where nothing ended, the age of the oldest pending request"`
+	Missed     int            `chaos:"missed" help:"sends that could not start at their time, because too many were in flight; they start late, or never when the timeout has passed, which counts as a latency of the timeout"`
+	Mean       *time.Duration `chaos:"mean" help:"mean latency of answered requests and of timeouts; where nothing ended, the age of the oldest pending request; in a summary, what is still pending at the end counts with its age"`
 	P50        *time.Duration `chaos:"p50" help:"median latency"`
 	P90        *time.Duration `chaos:"p90" help:"90th percentile of the latency"`
 	P95        *time.Duration `chaos:"p95" help:"95th percentile of the latency"`
@@ -53,6 +57,8 @@ type window struct {
 	latencies                *hdrhistogram.Histogram // nil while empty
 	sum, max                 time.Duration           // of the latencies, exact
 	oldest                   time.Duration           // age at the end of the oldest request then pending
+	end                      int64                   // when the window closed, in nanoseconds since 1970
+	pending                  *hdrhistogram.Histogram // ages at the end, of what was older than max; never changed once set
 	shown                    *value.Value            // Value, until something merges
 }
 
@@ -65,14 +71,14 @@ func (w *window) answered(status int, latency time.Duration) {
 	if status >= 400 {
 		w.errors++
 	}
-	w.latency(latency)
+	w.latency(latency, 1)
 }
 
 // timedOut counts a request whose time ran out: it waited, so its latency counts.
 func (w *window) timedOut(latency time.Duration) {
 	w.requests++
 	w.errors++
-	w.latency(latency)
+	w.latency(latency, 1)
 }
 
 // failed counts a request that never got its answer: how soon a connection breaks says nothing about the service's speed.
@@ -81,16 +87,29 @@ func (w *window) failed() {
 	w.errors++
 }
 
-func (w *window) latency(d time.Duration) {
+// latency counts n latencies of the same length.
+func (w *window) latency(d time.Duration, n int) {
 	if w.latencies == nil {
 		w.latencies = newHistogram()
 	}
-	units := min(max(int64(d/histogramUnit), 1), histogramMax)
-	if w.latencies.RecordValue(units) == nil {
-		w.sum += d
+	if w.latencies.RecordValues(inUnits(d), int64(n)) == nil {
+		w.sum += d * time.Duration(n)
 		w.max = max(w.max, d)
 	}
 }
+
+// waits notes the age of a request that is pending at the end of the window.
+func (w *window) waits(age time.Duration) {
+	if age <= w.max || inUnits(age) <= inUnits(w.max) {
+		return // as usual: it may well end as soon as the others
+	}
+	if w.pending == nil {
+		w.pending = newHistogram()
+	}
+	_ = w.pending.RecordValue(inUnits(age)) // inUnits keeps it in range
+}
+
+func inUnits(d time.Duration) int64 { return min(max(int64(d/histogramUnit), 1), histogramMax) }
 
 func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, histogramMax, histogramDigits)
@@ -118,19 +137,56 @@ func (w *window) Merge(m probes.Mergeable) {
 	w.sum += o.sum
 	w.max = max(w.max, o.max)
 	w.oldest = max(w.oldest, o.oldest)
+	if o.end > w.end {
+		// What waited at the end of an earlier window has ended since, or waits still and is in the later one.
+		w.end, w.pending = o.end, o.pending
+	}
 	w.shown = nil
 }
 
-// Value shows the window.
+// Value shows the window as a summary.
 func (w *window) Value() value.Value {
 	if w.shown == nil {
-		v := value.EncodeAs(loadType, w.sample())
+		v := value.EncodeAs(loadType, w.show(w.withPending()))
 		w.shown = &v
 	}
 	return *w.shown
 }
 
-func (w *window) sample() LoadSample {
+// sample shows the window as a sample.
+func (w *window) sample() value.Value { return value.EncodeAs(loadType, w.show(w.ended())) }
+
+// spread is what percentiles are computed from.
+type spread struct {
+	latencies *hdrhistogram.Histogram // nil while empty
+	sum, max  time.Duration
+}
+
+func (w *window) ended() spread { return spread{w.latencies, w.sum, w.max} }
+
+// withPending adds what is still pending and older than anything that ended.
+func (w *window) withPending() spread {
+	s := w.ended()
+	if w.pending == nil {
+		return s
+	}
+	if s.latencies == nil {
+		s.latencies = newHistogram()
+	} else {
+		s.latencies = s.latencies.Clone()
+	}
+	for _, bar := range w.pending.Distribution() {
+		if age := min(time.Duration(bar.To)*histogramUnit, w.oldest); bar.Count > 0 && age > w.max {
+			if s.latencies.RecordValues(inUnits(age), bar.Count) == nil {
+				s.sum += age * time.Duration(bar.Count)
+				s.max = max(s.max, age)
+			}
+		}
+	}
+	return s
+}
+
+func (w *window) show(of spread) LoadSample {
 	s := LoadSample{Requests: w.requests, Errors: w.errors, Missed: w.missed, Status: make(map[string]int, len(statusCodes))}
 	for _, code := range statusCodes {
 		s.Status[code] = 0
@@ -147,19 +203,19 @@ func (w *window) sample() LoadSample {
 		*s.RPS = value.RateV(float64(w.requests) / w.elapsed.Seconds())
 	}
 	switch {
-	case w.latencies != nil && w.latencies.TotalCount() > 0:
-		s.Max = &w.max
-		mean := w.sum / time.Duration(w.latencies.TotalCount())
-		s.Mean = &mean
-		q := w.latencies.ValueAtPercentilesSlice([]float64{50, 90, 95, 99})
-		for i, field := range []**time.Duration{&s.P50, &s.P90, &s.P95, &s.P99} {
-			// A bucket's upper end may lie above the largest value in it.
-			d := min(time.Duration(q[i])*histogramUnit, w.max)
-			*field = &d
-		}
 	case w.requests == 0 && w.oldest > 0:
 		// Nothing ended, but somebody waits: "at least this long" is the truth, and no data would hide a hanging server.
 		s.Mean, s.P50, s.P90, s.P95, s.P99, s.Max = &w.oldest, &w.oldest, &w.oldest, &w.oldest, &w.oldest, &w.oldest
+	case of.latencies != nil && of.latencies.TotalCount() > 0:
+		s.Max = &of.max
+		mean := of.sum / time.Duration(of.latencies.TotalCount())
+		s.Mean = &mean
+		q := of.latencies.ValueAtPercentilesSlice([]float64{50, 90, 95, 99})
+		for i, field := range []**time.Duration{&s.P50, &s.P90, &s.P95, &s.P99} {
+			// A bucket's upper end may lie above the largest value in it.
+			d := min(time.Duration(q[i])*histogramUnit, of.max)
+			*field = &d
+		}
 	}
 	return s
 }
@@ -188,17 +244,22 @@ type windowState struct {
 	Sum       time.Duration `json:"sum,omitempty"`
 	Max       time.Duration `json:"max,omitempty"`
 	Oldest    time.Duration `json:"oldest,omitempty"`
+	End       int64         `json:"end,omitempty"`
+	Pending   string        `json:"pending,omitempty"`
 }
 
 // MarshalJSON writes the window into the journal.
 func (w *window) MarshalJSON() ([]byte, error) {
-	s := windowState{Requests: w.requests, Errors: w.errors, Missed: w.missed, Elapsed: w.elapsed, Status: w.status, Sum: w.sum, Max: w.max, Oldest: w.oldest}
-	if w.latencies != nil {
-		encoded, err := w.latencies.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-		if err != nil {
-			return nil, err
-		}
-		s.Latencies = string(encoded)
+	s := windowState{
+		Requests: w.requests, Errors: w.errors, Missed: w.missed, Elapsed: w.elapsed, Status: w.status,
+		Sum: w.sum, Max: w.max, Oldest: w.oldest, End: w.end,
+	}
+	var err error
+	if s.Latencies, err = encodeHistogram(w.latencies); err != nil {
+		return nil, err
+	}
+	if s.Pending, err = encodeHistogram(w.pending); err != nil {
+		return nil, err
 	}
 	return json.Marshal(s)
 }
@@ -212,17 +273,39 @@ func restore(data json.RawMessage) (probes.Mergeable, error) {
 	if s.Requests < 0 || s.Errors < 0 || s.Missed < 0 || s.Elapsed < 0 {
 		return nil, errors.New("the journalled window of http.load has a negative count")
 	}
-	w := &window{requests: s.Requests, errors: s.Errors, missed: s.Missed, elapsed: s.Elapsed, status: map[int]int{}, sum: s.Sum, max: s.Max, oldest: s.Oldest}
+	w := &window{
+		requests: s.Requests, errors: s.Errors, missed: s.Missed, elapsed: s.Elapsed, status: map[int]int{},
+		sum: s.Sum, max: s.Max, oldest: s.Oldest, end: s.End,
+	}
 	maps.Copy(w.status, s.Status)
-	if s.Latencies != "" {
-		h, err := hdrhistogram.Decode([]byte(s.Latencies))
-		if err != nil {
-			return nil, fmt.Errorf("the journalled latencies of http.load cannot be read: %w", err)
-		}
-		if h.LowestTrackableValue() != 1 || h.HighestTrackableValue() != histogramMax || h.SignificantFigures() != histogramDigits {
-			return nil, errors.New("the journalled latencies of http.load have another precision")
-		}
-		w.latencies = h
+	var err error
+	if w.latencies, err = decodeHistogram(s.Latencies); err != nil {
+		return nil, err
+	}
+	if w.pending, err = decodeHistogram(s.Pending); err != nil {
+		return nil, err
 	}
 	return w, nil
+}
+
+func encodeHistogram(h *hdrhistogram.Histogram) (string, error) {
+	if h == nil {
+		return "", nil
+	}
+	encoded, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return string(encoded), err
+}
+
+func decodeHistogram(encoded string) (*hdrhistogram.Histogram, error) {
+	if encoded == "" {
+		return nil, nil
+	}
+	h, err := hdrhistogram.Decode([]byte(encoded))
+	if err != nil {
+		return nil, fmt.Errorf("the journalled latencies of http.load cannot be read: %w", err)
+	}
+	if h.LowestTrackableValue() != 1 || h.HighestTrackableValue() != histogramMax || h.SignificantFigures() != histogramDigits {
+		return nil, errors.New("the journalled latencies of http.load have another precision")
+	}
+	return h, nil
 }

@@ -47,9 +47,9 @@ func open(_ context.Context, _ env.Env, in connectArgs) (probes.Take[Sample], er
 		return nil, fmt.Errorf("`timeout` must be more than 0")
 	}
 	return func(parent context.Context) (Sample, error) {
+		start := time.Now()
 		ctx, cancel := context.WithTimeout(parent, in.Timeout)
 		defer cancel()
-		start := time.Now()
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", in.Address)
 		took := time.Since(start)
 		if err == nil {

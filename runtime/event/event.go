@@ -93,10 +93,11 @@ type (
 	}
 	// ExperimentStarted precedes the first phase.
 	ExperimentStarted struct {
-		Title string   `json:"title"`
-		Owner string   `json:"owner,omitempty"`
-		Tags  []string `json:"tags,omitempty"`
-		At    Place    `json:"at"`
+		Title      string   `json:"title"`
+		Owner      string   `json:"owner,omitempty"`
+		Hypothesis string   `json:"hypothesis,omitempty"` // its title
+		Tags       []string `json:"tags,omitempty"`
+		At         Place    `json:"at"`
 	}
 	// PhaseEntered starts a phase; Title is the section's, Detail what the phase waits for.
 	PhaseEntered struct {

@@ -22,6 +22,7 @@ import (
 type Spec struct {
 	Name               string            `json:"name"`    // for people and for the output files
 	Command            string            `json:"command"` // an absolute path
+	Arg0               string            `json:"arg0"`    // what the process sees as its own name; Command if empty
 	Args               []string          `json:"args"`
 	Env                map[string]string `json:"env"` // on top of the runner's own
 	Dir                string            `json:"dir"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func run(scene string) {
 		Pids []int
 		Mark Mark
 	}
-	if pid, ok := strings.CutPrefix(scene, "pause "); ok {
+	if how, pid, ok := strings.Cut(scene, " "); ok && (how == "pause" || how == "cycle") {
 		n, _ := strconv.Atoi(pid)
 		id, err := target.ProcessIdentity(n)
 		if err == nil {
@@ -68,6 +69,14 @@ func run(scene string) {
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
+		}
+		if how == "cycle" {
+			told.Mark.Helper, _ = c.Tracer(ctx)
+			json.NewEncoder(os.Stdout).Encode(told)
+			for {
+				c.Resume(ctx, id)
+				c.Pause(ctx, id)
+			}
 		}
 	} else {
 		p, err := c.Start(ctx, Spec{Name: "scene", Command: "/bin/sh", Args: []string{"-c", scene}, Grace: time.Second, StopSignal: "TERM", Restart: true, RestartDelay: time.Millisecond})
@@ -82,8 +91,14 @@ func run(scene string) {
 	select {}
 }
 
-// runner starts a scene and gives the runner's command, and its marks.
-func runner(t *testing.T, scene string) (*exec.Cmd, Mark) {
+// launch starts a runner of a scene.
+func launch(t *testing.T, scene string) *exec.Cmd {
+	t.Helper()
+	cmd, _ := launchPiped(t, scene)
+	return cmd
+}
+
+func launchPiped(t *testing.T, scene string) (*exec.Cmd, io.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "HOLD_TEST_RUNNER="+scene)
@@ -97,6 +112,13 @@ func runner(t *testing.T, scene string) (*exec.Cmd, Mark) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd, out
+}
+
+// runner starts a scene and gives the runner's command, and its marks.
+func runner(t *testing.T, scene string) (*exec.Cmd, Mark) {
+	t.Helper()
+	cmd, out := launchPiped(t, scene)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +168,9 @@ func begin(t *testing.T, c *Client, s Spec) *Process {
 	}
 	return p
 }
+
+// slow is the limit of what takes milliseconds on an idle machine, and must only end at all on a busy one.
+const slow = 10 * time.Second
 
 // within waits for something to become true.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {

@@ -31,16 +31,18 @@ func Serve(args []string) int {
 
 	// Pdeathsig follows the thread that forked, and ptrace belongs to the thread that attached: this one, to the end.
 	runtime.LockOSThread()
-	unix.Prctl(unix.PR_SET_NAME, commName(), 0, 0, 0)
+	// Else `ps` and `top` would show "exe", the link that it was started by.
+	os.WriteFile("/proc/self/comm", []byte("chaos-hold"), 0)
 	// A helper's folder must not keep a file system busy that the run unmounts.
 	os.Chdir("/")
 
 	s := newSender(out)
 	s.send(report{Event: eventReady})
+	asked, gone := requests(in)
 	if args[0] == "trace" {
-		newTracer(s).serve(requests(in))
+		newTracer(s, gone).serve(asked)
 	} else {
-		newSupervisor(s).serve(requests(in))
+		newSupervisor(s).serve(asked, gone)
 	}
 	s.close()
 	return 0

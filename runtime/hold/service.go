@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,7 +116,7 @@ func (v *service) fork() (int, error) {
 	for i, f := range files {
 		fds[i] = f.Fd()
 	}
-	pid, err := syscall.ForkExec(v.spec.Command, append([]string{v.spec.Command}, v.spec.Args...), &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(v.spec.Command, append([]string{cmp.Or(v.spec.Arg0, v.spec.Command)}, v.spec.Args...), &syscall.ProcAttr{
 		Dir:   v.spec.Dir,
 		Env:   v.environ(),
 		Files: fds,

@@ -6,7 +6,6 @@ import (
 	"os/signal"
 	"slices"
 	"time"
-	"unsafe"
 
 	"chaos/runtime/target"
 
@@ -20,12 +19,6 @@ const (
 	// stubborn is how long a process may take to end after SIGKILL; one that waits for a dead disk can take for ever.
 	stubborn = 10 * time.Second
 )
-
-func commName() uintptr {
-	name := [16]byte{}
-	copy(name[:], "chaos-hold")
-	return uintptr(unsafe.Pointer(&name[0]))
-}
 
 // supervisor is the helper that owns what a run starts. Everything happens on one thread in one loop, so a child cannot
 // be reaped before its start is known.
@@ -50,19 +43,20 @@ func newSupervisor(out *sender) *supervisor {
 }
 
 // serve runs until the runner is gone or everything was closed.
-func (s *supervisor) serve(in <-chan request) {
+func (s *supervisor) serve(in <-chan request, gone <-chan struct{}) {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
+		case <-gone: // whatever it still asked for
+			s.endAll()
+			return
 		case r, ok := <-in:
-			if !ok {
-				s.endAll()
-				return
+			if ok {
+				s.handle(r)
 			}
-			s.handle(r)
 		case <-children:
 		case <-timer.C:
 		}

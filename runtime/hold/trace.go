@@ -29,6 +29,7 @@ type tracer struct {
 	paused map[int]*tracee // by pid
 	owner  map[int]int     // thread → pid
 	early  map[int]unix.WaitStatus
+	gone   <-chan struct{} // closed when the runner is
 }
 
 // tracee is one paused process.
@@ -42,11 +43,11 @@ type thread struct {
 	deliver unix.Signal // a signal that it was about to get when it stopped
 }
 
-func newTracer(out *sender) *tracer {
-	return &tracer{out: out, self: os.Getpid(), paused: map[int]*tracee{}, owner: map[int]int{}, early: map[int]unix.WaitStatus{}}
+func newTracer(out *sender, gone <-chan struct{}) *tracer {
+	return &tracer{out: out, self: os.Getpid(), paused: map[int]*tracee{}, owner: map[int]int{}, early: map[int]unix.WaitStatus{}, gone: gone}
 }
 
-// serve runs until the runner is gone; the kernel then detaches by itself, but signals under way are better handed over.
+// serve runs until the runner is gone. Then the end of this process is the quickest way to let everything go.
 func (t *tracer) serve(in <-chan request) {
 	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, unix.SIGCHLD)
@@ -55,12 +56,12 @@ func (t *tracer) serve(in <-chan request) {
 	tick.Stop()
 	for {
 		select {
+		case <-t.gone:
+			return
 		case r, ok := <-in:
-			if !ok {
-				t.releaseAll()
-				return
-			}
 			switch {
+			case !ok:
+				return
 			case r.Op == opClose:
 				t.releaseAll()
 				t.out.answer(r.ID, nil)
@@ -141,7 +142,11 @@ func (t *tracer) stopAll(v *tracee) error {
 			return fmt.Errorf("%s would not stop within %s: %w", v.id, patience, t.verify(v))
 		}
 		timer.Reset(time.Millisecond)
-		<-timer.C
+		select {
+		case <-timer.C:
+		case <-t.gone:
+			return errHelper
+		}
 	}
 }
 
@@ -316,7 +321,11 @@ func (t *tracer) release(v *tracee) {
 			break
 		}
 		timer.Reset(time.Millisecond)
-		<-timer.C
+		select {
+		case <-timer.C:
+		case <-t.gone:
+			return
+		}
 	}
 	if t.paused[pid] == v {
 		delete(t.paused, pid)

@@ -3,6 +3,7 @@ package hold
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,11 +74,44 @@ func stateOf(t *testing.T, id target.Identity) byte {
 	return p.State
 }
 
-func moves(t *testing.T, file string) bool {
+// still tells whether the counter stands still.
+func still(t *testing.T, file string) bool {
 	t.Helper()
 	before := read(t, file)
 	time.Sleep(100 * time.Millisecond)
-	return read(t, file) != before
+	return read(t, file) == before
+}
+
+// moves waits until the counter counts.
+func moves(t *testing.T, id target.Identity, file string) {
+	t.Helper()
+	before := read(t, file)
+	for range 1000 {
+		if now := read(t, file); now != before && now != "" {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	tids, _ := target.Threads(id.Pid())
+	for _, tid := range tids {
+		th, _ := target.ReadThread(id.Pid(), tid)
+		t.Logf("thread %d: %c", tid, th.State)
+	}
+	t.Error("it does not count")
+}
+
+// free checks that no thread is held any more.
+func free(t *testing.T, id target.Identity) {
+	t.Helper()
+	tids, err := target.Threads(id.Pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tid := range tids {
+		if th, err := target.ReadThread(id.Pid(), tid); err == nil && th.Paused() {
+			t.Fatalf("thread %d is in state %c", tid, th.State)
+		}
+	}
 }
 
 func TestPauseAndResumeOfManyThreads(t *testing.T) {
@@ -100,22 +134,19 @@ func TestPauseAndResumeOfManyThreads(t *testing.T) {
 		if err := c.Resume(context.Background(), id); err != nil {
 			t.Fatal("resumed again:", err)
 		}
-		if s := stateOf(t, id); s == 't' || s == 'T' {
-			t.Fatalf("state %c", s)
-		}
+		free(t, id)
+		moves(t, id, file)
 	}
 	if err := c.Pause(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
-	if moves(t, file) {
+	if !still(t, file) {
 		t.Error("it counts while paused")
 	}
 	if err := c.Resume(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
-	if !moves(t, file) {
-		t.Error("it does not count after the pause")
-	}
+	moves(t, id, file)
 }
 
 func TestSignalsArriveAfterThePause(t *testing.T) {
@@ -146,8 +177,21 @@ func TestKilledRunnerLiftsThePause(t *testing.T) {
 	cmd.Process.Kill()
 	took := within(t, time.Second, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
 	t.Logf("ran on after %s", took)
-	if !moves(t, file) {
-		t.Error("it does not move")
+	moves(t, id, file)
+}
+
+// The same at any instant, also in the middle of attaching and of letting go.
+func TestRunnerKilledAtAnyInstantOfAPause(t *testing.T) {
+	ptraceOrSkip(t)
+	id, file := counter(t)
+	for range 20 {
+		cmd, tracer := runner(t, "cycle "+strconv.Itoa(id.Pid()))
+		time.Sleep(time.Duration(rand.IntN(int(20 * time.Millisecond))))
+		cmd.Process.Kill()
+		cmd.Wait()
+		within(t, slow, "the tracer is gone", func() bool { return !tracer.Helper.Alive() })
+		free(t, id)
+		moves(t, id, file)
 	}
 }
 
@@ -167,9 +211,7 @@ func TestKilledTracerLiftsThePause(t *testing.T) {
 		t.Error("nobody noticed")
 	}
 	within(t, time.Second, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
-	if !moves(t, file) {
-		t.Error("it does not move")
-	}
+	moves(t, id, file)
 	if err := c.Resume(context.Background(), id); err != nil {
 		t.Error("resume after the tracer's death:", err)
 	}

@@ -59,11 +59,13 @@ func (e *remoteError) Error() string { return e.text }
 
 func (e *remoteError) Is(err error) bool { return e.gone && err == target.ErrGone }
 
-// requests reads until the pipe ends, then closes the channel: the runner is gone.
-func requests(in *os.File) <-chan request {
-	out := make(chan request)
+// requests reads until the pipe ends, then closes both channels: the runner is gone. The second tells so to a helper that
+// is busy with a request.
+func requests(in *os.File) (<-chan request, <-chan struct{}) {
+	out, gone := make(chan request, 1024), make(chan struct{})
 	go func() {
 		defer close(out)
+		defer close(gone)
 		lines := bufio.NewReader(in)
 		for {
 			line, err := lines.ReadBytes('\n')
@@ -77,7 +79,7 @@ func requests(in *os.File) <-chan request {
 			out <- r
 		}
 	}()
-	return out
+	return out, gone
 }
 
 // sender writes reports in order without ever blocking its caller: a runner that is stopped, in a debugger say, must not

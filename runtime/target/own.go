@@ -62,13 +62,21 @@ func (o *Own) Forbidden(p Process) string {
 	return o.Why(p)
 }
 
-// Tracer is the pid that traces a process, 0 for none; see TracerPid in proc_pid_status(5).
+// Tracer is the pid of the process that traces another, 0 for none. TracerPid of proc_pid_status(5) names the thread that
+// attached.
 func Tracer(pid int) (int, error) {
 	text, err := statusField(pid, "TracerPid:")
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(text)
+	thread, err := strconv.Atoi(text)
+	if err != nil || thread == 0 {
+		return 0, err
+	}
+	if leader, err := Leader(thread); err == nil {
+		return leader, nil
+	}
+	return thread, nil
 }
 
 func statusField(pid int, name string) (string, error) {

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// asChaos makes the test binary behave as the command, for tests that need its process: signals, crashes, exit codes.
+const asChaos = "CHAOS_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChaos) != "" {
+		os.Exit(Main())
+	}
+	testscript.Main(m, map[string]func(){"chaos": func() { os.Exit(Main()) }})
+}
+
+// TestScripts runs the command line's own tests: testdata/script/*.txtar.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
+			e.Setenv("CI", "true")
+			return nil
+		},
+	})
+}
