@@ -43,6 +43,7 @@ type experiment struct {
 	abort context.CancelCauseFunc
 
 	began     time.Time
+	deadline  time.Time
 	during    sync.Once
 	injectAt  time.Time // of the first injection
 	claims    []*claim
@@ -104,6 +105,7 @@ func (x *experiment) execute(parent context.Context) (out outcome) {
 	x.ctx, x.abort = context.WithCancelCause(parent)
 	defer x.abort(nil)
 	deadline, _ := x.duration(x.def.Deadline, x.vars, defaultDeadline)
+	x.deadline = x.began.Add(deadline)
 	timer := time.AfterFunc(deadline, func() {
 		x.cancel(&abort{by: "deadline", text: fmt.Sprintf("the deadline of %s passed", short(deadline))})
 	})

@@ -13,6 +13,8 @@ import (
 	"chaos/actions"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
+	"chaos/runtime/recovery"
+	"chaos/runtime/undo"
 )
 
 // fault is what a step left, until it is undone.
@@ -32,9 +34,10 @@ type record struct {
 
 // ledger writes the undo records of one step ahead of its acts.
 type ledger struct {
-	x    *experiment
-	step int
-	text string
+	x     *experiment
+	step  int
+	text  string
+	lasts time.Duration // the step's `for`, 0 without one
 
 	mu      sync.Mutex
 	records []record
@@ -57,6 +60,10 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	if err := l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw}); err != nil {
 		return "", fmt.Errorf("the journal cannot be written, so nothing may be injected: %w", err)
 	}
+	open := recovery.Open{ID: id, Step: l.step, Text: l.text, State: "intended", Undo: u}
+	if err := l.x.run.intend(open, l.x.env.Dir, l.x.dueIn(l.lasts)); err != nil {
+		return "", fmt.Errorf("there is no guardian to undo this if we die, so nothing may be injected: %w", err)
+	}
 	return id, nil
 }
 
@@ -64,6 +71,17 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 func (l *ledger) Applied(id string) error {
 	l.x.stream.Emit(event.UndoState{ID: id, Step: l.step, State: "applied"})
 	return nil
+}
+
+// injectAllowance is how long an act and the look at its effect may take on top of a step's `for`.
+const injectAllowance = time.Minute
+
+// dueIn is when a fault has to be undone at the latest: after its `for`, else at the experiment's deadline.
+func (x *experiment) dueIn(lasts time.Duration) time.Duration {
+	if lasts > 0 {
+		return lasts + injectAllowance
+	}
+	return max(time.Until(x.deadline), time.Second)
 }
 
 func (l *ledger) taken() []record {
@@ -113,12 +131,6 @@ func (x *experiment) undoScope(s *scope, phase event.Phase) error {
 	return err
 }
 
-const (
-	undoLimit    = 10 * time.Second // of one attempt, where the record names none
-	undoAttempts = 3
-	undoBackoff  = 200 * time.Millisecond
-)
-
 // undoFault undoes one fault and verifies it. What is left is named, with what a human can do.
 func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	x.undoing.add(f)
@@ -126,7 +138,7 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	begun := time.Now()
 	var failed []string
 	if f.hold != nil {
-		if err := x.bounded(undoLimit, func(context.Context) error { return f.hold.Close() }); err != nil && len(f.records) == 0 {
+		if err := undo.Bounded(undo.Limit, func(context.Context) error { return f.hold.Close() }); err != nil && len(f.records) == 0 {
 			failed = append(failed, err.Error())
 			x.left(event.Left{Text: f.text, Error: err.Error()})
 		}
@@ -146,14 +158,6 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 }
 
 func (x *experiment) undoRecord(f *fault, r record) error {
-	rev, ok := x.reg.Actions.Reverter(r.undo.Kind)
-	if !ok {
-		return fmt.Errorf("nothing here can undo a %q", r.undo.Kind)
-	}
-	limit := r.undo.Limit
-	if limit <= 0 {
-		limit = undoLimit
-	}
 	begun := time.Now()
 	move := func(state, detail string, err error) {
 		ev := event.UndoState{ID: r.id, Step: f.step, State: state, Text: f.text, Detail: detail, Took: event.Seconds(time.Since(begun))}
@@ -163,58 +167,20 @@ func (x *experiment) undoRecord(f *fault, r record) error {
 		x.stream.Emit(ev)
 	}
 	move("reverting", "", nil)
-	var err error
-	for attempt := range undoAttempts {
-		if attempt > 0 {
-			<-time.After(undoBackoff * time.Duration(attempt))
-		}
-		var state actions.State
-		err = x.bounded(limit, func(ctx context.Context) error {
-			if err := rev.Revert(ctx, x.env, r.undo); err != nil {
-				return err
-			}
-			s, err := rev.State(ctx, x.env, r.undo)
-			state = s
-			return err
-		})
-		switch {
-		case err == nil && state == actions.Gone:
-			move("reverted", "", nil)
-			return nil
-		case err == nil && state == actions.Foreign:
-			move("reverted", "somebody else changed it meanwhile: left alone", nil)
-			x.stream.Emit(event.Note{Text: fmt.Sprintf("%s: somebody else changed the value meanwhile; it is left as it is", f.text)})
-			return nil
-		case err == nil:
-			err = errors.New("the undo ran, and the fault is still there")
-		}
-		if errors.Is(err, errHung) { // it may still be at it: a second one beside it would only make it worse
-			break
-		}
+	foreign, err := undo.Revert(x.reg.Actions, x.env, r.undo)
+	if err == nil {
+		x.run.reverted(r.id)
 	}
-	move("failed", "", err)
+	switch {
+	case err != nil:
+		move("failed", "", err)
+	case foreign:
+		move("reverted", event.Foreign, nil)
+		x.stream.Emit(event.Note{Text: fmt.Sprintf("%s: somebody else changed the value meanwhile; it is left as it is", f.text)})
+	default:
+		move("reverted", "", nil)
+	}
 	return err
-}
-
-var errHung = errors.New("the undo did not come back")
-
-// bounded runs family code that must not hang the others: after its limit and a grace it is left behind.
-func (x *experiment) bounded(limit time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- guardPanic("undo", func() error { return f(ctx) }) }()
-	t := time.NewTimer(limit + hangGrace)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("%w within %s", errHung, short(limit))
-		}
-		return err
-	case <-t.C:
-		return fmt.Errorf("%w within %s", errHung, short(limit))
-	}
 }
 
 // undoing lists the faults being undone and still to be undone, for the answer to an impatient Ctrl-C.

@@ -38,6 +38,10 @@ func (x *experiment) plan(ctx context.Context) []diag.Diagnostic {
 				report(s, "%s", err)
 			case len(plan.Missing) > 0:
 				report(s, "%s", needs(plan.Missing))
+			case !conditional && section == x.def.Inject:
+				if err := x.run.lock(s.Call.Spec, plan); err != nil {
+					report(s, "%s", err)
+				}
 			}
 		})
 	}

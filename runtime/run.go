@@ -20,7 +20,9 @@ import (
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
+	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
+	"chaos/runtime/recovery"
 )
 
 // Options say what to run and how.
@@ -33,6 +35,7 @@ type Options struct {
 	RunsDir    string // where the run's folder is made
 	Version    string
 	Helper     []string // how to start the helper; nil: this executable
+	Guardian   []string // how to start the guardian; nil: this executable
 	Sinks      []event.Sink
 	Rehearse   bool // before and after, no inject
 }
@@ -55,11 +58,17 @@ type Run struct {
 	seed   uint64
 	stream *event.Stream
 	dir    string
+	start  time.Time
+	locks  *recovery.TargetLocks
+
+	guardMu  sync.Mutex
+	guardian *guardian.Client
 
 	mu       sync.Mutex
 	steps    int
 	undos    int
 	current  *experiment
+	ended    bool
 	signals  int
 	signal   string
 	signaled chan struct{} // closed and replaced at every signal
@@ -75,6 +84,7 @@ func New(o Options) *Run {
 	}
 	r.id = time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[8:])
 	r.dir = filepath.Join(o.RunsDir, r.id)
+	r.locks = recovery.NewTargetLocks(fmt.Sprintf("run %s (pid %d)", r.id, os.Getpid()))
 	return r
 }
 
@@ -146,6 +156,10 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 			res.Exit = worse(res.Exit, exitNotRestored)
 		}
 	}()
+	defer r.locks.Close()
+	if problems := r.leftBehind(ctx); len(problems) > 0 {
+		return Result{Exit: exitUnfit}, &UnfitError{Problems: problems}
+	}
 	plans := make([]*experiment, len(r.opts.Script.Experiments))
 	r.stream = event.NewStream(nil)
 	var problems []diag.Diagnostic
@@ -156,14 +170,17 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	if len(problems) > 0 {
 		return Result{Exit: exitUnfit}, &UnfitError{Problems: problems}
 	}
-	journal, err := r.createFolder()
+	journal, lock, err := r.createFolder()
 	if err != nil {
 		return Result{Exit: exitUnfit}, &UnfitError{Problems: []diag.Diagnostic{
 			diag.Errorf(diag.BadFile, diag.Span{File: r.dir, Start: diag.Pos{Line: 1, Col: 1}}, "the run's folder cannot be written: %s", plainPathError(err)).
 				WithHint("choose another with `--runs DIR`"),
 		}}
 	}
+	defer lock.Close()
 	defer journal.Close()
+	defer r.farewell()
+	r.start = time.Now()
 	r.stream = event.NewStream(journal, r.opts.Sinks...)
 	began := time.Now()
 	started := event.RunStarted{Run: r.id, Script: r.opts.Script.Source.File, Seed: r.seed, Version: r.opts.Version, Pid: os.Getpid(), Experiments: len(plans), Params: map[string]string{}}
@@ -204,17 +221,20 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	return res, nil
 }
 
-func (r *Run) createFolder() (*event.Journal, error) {
+func (r *Run) createFolder() (*event.Journal, *os.File, error) {
 	journal, err := event.CreateJournal(r.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	copyErr := os.WriteFile(filepath.Join(r.dir, "script.chaos"), []byte(r.opts.Script.Source.Text), 0o600)
-	if copyErr != nil {
-		journal.Close()
-		return nil, copyErr
+	err = os.WriteFile(filepath.Join(r.dir, "script.chaos"), []byte(r.opts.Script.Source.Text), 0o600)
+	if err == nil {
+		var lock *os.File
+		if lock, err = recovery.Lock(r.dir, recovery.RunnerLock); err == nil {
+			return journal, lock, nil
+		}
 	}
-	return journal, nil
+	journal.Close()
+	return nil, nil, err
 }
 
 // plainPathError drops the operation's name, which says nothing to a user.

@@ -333,6 +333,9 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 		return fail(errors.New(missing), false)
 	}
 	plan, err := x.planStep(ctx, s, args, b.vars)
+	if err == nil {
+		err = x.run.lock(s.Call.Spec, plan)
+	}
 	if err != nil {
 		return fail(err, false)
 	}
@@ -350,9 +353,8 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	if b.phase == event.During && !s.Call.Spec.Harmless {
 		x.beginDuring()
 	}
-	led := &ledger{x: x, step: id, text: s.Text}
-	var got actions.Fault
-	err = guardPanic(s.Call.Spec.Name, func() (err error) { got, err = plan.Inject(ctx, led); return err })
+	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
+	got, err := x.act(ctx, s, plan, led)
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
 	f := &fault{step: id, text: s.Text, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
@@ -387,6 +389,39 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	}
 	x.stepDone()
 	return werr
+}
+
+// actGrace is how long an act may go on after it was told to stop, before it is undone beside it.
+const actGrace = 10 * time.Second
+
+// act runs the act of a step. One that does not listen to its context is waited for, since an undo that comes before the
+// act undoes nothing; but not for ever: then it is named as left, for nobody knows what it may still do.
+func (x *experiment) act(ctx context.Context, s *check.Step, plan actions.Plan, led *ledger) (actions.Fault, error) {
+	type result struct {
+		fault actions.Fault
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		r.err = guardPanic(s.Call.Spec.Name, func() (err error) { r.fault, err = plan.Inject(ctx, led); return err })
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.fault, r.err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(actGrace)
+	defer t.Stop()
+	select {
+	case r := <-done:
+		return r.fault, r.err
+	case <-t.C:
+		err := fmt.Errorf("it did not stop within %s", short(actGrace))
+		x.left(event.Left{Text: s.Text, Error: err.Error() + ", so it may still act"})
+		return actions.Fault{}, err
+	}
 }
 
 const effectLimit = 5 * time.Second

@@ -22,7 +22,7 @@ func TestKillBySelectors(t *testing.T) {
 	id := victim(t, "exec sleep 1000", word)
 	_, err := plan(t, e, "process.kill", args{"match": text(word)})
 	var none *target.NoneError
-	if within(t, time.Second, "exec", func() bool { p, _ := id.Process(); return p.Comm == "sleep" }); err == nil {
+	if within(t, 10*time.Second, "exec", func() bool { p, _ := id.Process(); return p.Comm == "sleep" }); err == nil {
 		_, err = plan(t, e, "process.kill", args{"match": text(word)})
 	}
 	if !errors.As(err, &none) {
@@ -65,7 +65,7 @@ func TestKillOfAHandle(t *testing.T) {
 	if len(led.undos) != 0 {
 		t.Error("an irreversible act has no record")
 	}
-	within(t, time.Second, "dead", func() bool { return !p.State().Running })
+	within(t, 10*time.Second, "dead", func() bool { return !p.State().Running })
 	f, _ = must(t, e, "process.kill", h)
 	effect(t, f, actions.Unknown)
 	if f.Note != "worker is not running: nothing was sent" {
@@ -76,7 +76,7 @@ func TestKillOfAHandle(t *testing.T) {
 func TestKillTermThatIsHandled(t *testing.T) {
 	e := setting(t)
 	p, _ := started(t, e, "trap '' TERM; echo up; while :; do sleep 0.05; done", args{"grace": value.DurationOf(0)})
-	within(t, time.Second, "the trap is set", func() bool { data, _ := os.ReadFile(e.RunDir + "/sh.out"); return len(data) > 0 })
+	within(t, 10*time.Second, "the trap is set", func() bool { data, _ := os.ReadFile(e.RunDir + "/sh.out"); return len(data) > 0 })
 	f, _ := must(t, e, "process.kill", args{"process": value.HandleOf(p)})
 	effect(t, f, actions.Unknown)
 	f, _ = must(t, e, "process.kill", args{"process": value.HandleOf(p), "signal": text("HUP")})
@@ -150,7 +150,7 @@ func TestPause(t *testing.T) {
 func TestPauseOfADeadHandle(t *testing.T) {
 	e := setting(t)
 	p, _ := started(t, e, "exit 0", nil)
-	within(t, time.Second, "ended", func() bool { return p.State().Exited })
+	within(t, 10*time.Second, "ended", func() bool { return p.State().Exited })
 	_, led, err := act(t, e, "process.pause", args{"process": value.HandleOf(p)})
 	wants(t, err, "is not running")
 	if len(led.undos) != 0 {
@@ -164,7 +164,7 @@ func TestUndoOfAPauseOfWhatIsGone(t *testing.T) {
 	id := victim(t, "exec sleep 1000")
 	_, led := must(t, e, "process.pause", args{"pid": value.NumberOf(float64(id.Pid()))})
 	id.Signal(unix.SIGKILL)
-	within(t, time.Second, "gone", func() bool { return !id.Alive() })
+	within(t, 10*time.Second, "gone", func() bool { return !id.Alive() })
 	revert(t, e, led)
 }
 

@@ -106,7 +106,11 @@ func (r ready) await(ctx context.Context, p *hold.Process, within time.Duration)
 		case err == nil && s.Running:
 			return nil
 		case s.GaveUp || !s.Running && (s.Stopped || !p.Spec().Restart):
-			return fmt.Errorf("%s did not become ready: %s", p.HandleName(), ended(s))
+			hint := ""
+			if s.Exited && s.ExitCode == 0 {
+				hint = " (a program that goes into the background by itself cannot be kept: tell it to stay in the foreground, as with nginx's `daemon off;`)"
+			}
+			return fmt.Errorf("%s did not become ready: %s%s", p.HandleName(), ended(s), hint)
 		}
 		select {
 		case <-tick.C:

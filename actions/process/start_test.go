@@ -166,11 +166,11 @@ func TestMissing(t *testing.T) {
 	os.Symlink("/bin/sleep", filepath.Join(e.Dir, "nap"))
 	e.Name = "where"
 	f, led := must(t, e, "process.start", args{"command": text("./x")})
-	within(t, time.Second, "output in the run's folder", func() bool {
+	within(t, 10*time.Second, "output in the run's folder", func() bool {
 		data, _ := os.ReadFile(filepath.Join(e.RunDir, "where.out"))
 		return strings.TrimSpace(string(data)) == e.Dir
 	})
-	within(t, time.Second, "ended", func() bool { return f.Result.V.(*hold.Process).State().Exited })
+	within(t, 10*time.Second, "ended", func() bool { return f.Result.V.(*hold.Process).State().Exited })
 	effect(t, f, actions.Unknown)
 	revert(t, e, led)
 	must(t, e, "process.start", args{"command": text("./nap"), "args": texts("1000")})
@@ -185,7 +185,7 @@ func TestOutputFilesOfTwo(t *testing.T) {
 	started(t, e, "echo one", nil)
 	started(t, e, "echo two", args{"stderr": text("mine.err")})
 	for file, want := range map[string]string{"w.out": "one\n", "w-2.out": "two\n"} {
-		within(t, time.Second, file, func() bool {
+		within(t, 10*time.Second, file, func() bool {
 			data, _ := os.ReadFile(filepath.Join(e.RunDir, file))
 			return string(data) == want
 		})
@@ -214,7 +214,7 @@ func TestStartRefuses(t *testing.T) {
 func TestUndoFromAnotherProcess(t *testing.T) {
 	e := setting(t)
 	p, led := started(t, e, "setsid sleep 1000 & wait", nil)
-	within(t, time.Second, "three processes", func() bool { return len(e.Hold.Pids()) == 3 })
+	within(t, 10*time.Second, "three processes", func() bool { return len(e.Hold.Pids()) == 3 })
 	elsewhere := e
 	elsewhere.Hold = nil
 	r, _ := registry().Reverter("process.start")

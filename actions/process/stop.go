@@ -25,7 +25,7 @@ func stop() actions.Action {
 	return actions.Define(spec.Call{
 		Name:     "process.stop",
 		Summary:  "Stops a process that the script started, with everything it started, and keeps it down.",
-		Example:  `process.stop(server) for 5s`,
+		Example:  "process.start(\"./server\") as server\nprocess.stop(server) for 5s",
 		Undo:     "start it again, if it ran before",
 		Lifetime: string(actions.Kernel),
 	}, planStop)
@@ -78,7 +78,7 @@ func restart() actions.Action {
 	return actions.Define(spec.Call{
 		Name:     "process.restart",
 		Summary:  "Stops a process that the script started, if it runs, and starts it again with a fresh start limit.",
-		Example:  `process.restart(server)`,
+		Example:  "process.start(\"./server\") as server\nprocess.restart(server)",
 		Lifetime: string(actions.Irreversible),
 	}, planRestart)
 }

@@ -21,7 +21,7 @@ func File(file *syntax.File, cat spec.Catalogue, opts Options) (*Script, []diag.
 	c := &checker{
 		file: file, src: file.Source, cat: cat, seen: map[diagKey]bool{}, modules: map[string]bool{}, actions: map[string]*syntax.Action{},
 		macros: map[string]*macro{}, titles: map[string]diag.Span{}, vague: map[*expr.Binding]bool{}, probes: map[*expr.Binding]*Probe{},
-		handles: map[*expr.Binding]bool{}, uses: map[*expr.Expr][]*expr.Binding{},
+		handles: map[*expr.Binding]bool{}, late: map[*expr.Binding]bool{}, outside: map[string]diag.Span{}, uses: map[*expr.Expr][]*expr.Binding{},
 	}
 	c.script = &Script{Source: file.Source}
 	c.run()
@@ -56,6 +56,8 @@ type checker struct {
 	vague   map[*expr.Binding]bool // names whose meaning a mistake hides
 	probes  map[*expr.Binding]*Probe
 	handles map[*expr.Binding]bool
+	late    map[*expr.Binding]bool         // handles that inject binds
+	outside map[string]diag.Span           // parameters of experiments
 	uses    map[*expr.Expr][]*expr.Binding // what the names at the roots of an expression's operands mean
 
 	binders   map[string]diag.Span // where names are bound in the text; nil until needed
@@ -195,7 +197,9 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 	e, ds := expr.Parse(c.src, s.Span)
 	if s.Bad || len(ds) > 0 {
 		if !s.Bad {
-			c.reportAll(ds)
+			for _, d := range ds {
+				c.report(c.refine(d, want, scope))
+			}
 		}
 		c.uses[e] = []*expr.Binding{vagueBinding}
 		return e
@@ -212,7 +216,7 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 		ds = kept
 	}
 	for i, d := range ds {
-		ds[i] = c.refine(d, want)
+		ds[i] = c.refine(d, want, scope)
 	}
 	c.reportAll(ds)
 	for _, o := range e.Operands() {
@@ -248,13 +252,18 @@ func typeOf(e *expr.Expr) *value.Type {
 var vagueBinding = &expr.Binding{Type: value.TAny}
 
 // refine adds to a message about an expression what only the place of the expression tells.
-func (c *checker) refine(d diag.Diagnostic, want *value.Type) diag.Diagnostic {
+func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope) diag.Diagnostic {
 	text := c.src.Slice(d.Span)
+	_, visible := scope.Lookup(text)
 	switch {
-	case d.Code == diag.UnknownName:
+	case d.Code == diag.UnknownName && !visible:
 		d = c.elsewhere(d)
 		if d.Hint == "" && len(d.Notes) == 0 && want != nil && want.Kind == value.String {
 			d.Hint = "a text stands in quotes: " + value.Quote(text)
+		}
+	case d.Code == diag.BadExpression:
+		if s, ok := c.cat.Call(text); ok && s.Kind == spec.Action {
+			d.Hint = "an action is a step of its own, and `as` names what it returns: `" + text + "(…) as NAME`"
 		}
 	case d.Code == diag.WrongUnit && want != nil && want.Kind == value.Duration:
 		if v, err := value.ParseNumber(text); err == nil && v.T.Kind == value.Number {
@@ -279,7 +288,7 @@ func (c *checker) elsewhere(d diag.Diagnostic) diag.Diagnostic {
 		}
 	}
 	if at, ok := c.binders[name]; ok {
-		d = d.WithNote(at, "`%s` is bound here, in a block that this is not in", name)
+		d = d.WithNote(at, "`%s` is bound here", name).WithHint("a name is known from where it is bound to the end of its block")
 	}
 	return d
 }

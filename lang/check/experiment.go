@@ -69,6 +69,14 @@ func (x *experiment) run() {
 		}
 	}
 	x.declareParams(x.scope, params, &x.out.Params)
+	for _, p := range x.out.Params {
+		if first, ok := x.outside[p.Name]; ok { // `--param` names no experiment
+			x.report(diag.Errorf(diag.Duplicate, p.Span, "another experiment of this file has a parameter `%s`", p.Name).
+				WithNote(first, "the first is here").WithHint("move it to the top of the file, or give this one another name"))
+			continue
+		}
+		x.outside[p.Name] = p.Span
+	}
 	x.declareLets(x.scope, lets)
 	own := x.declareProbes(x.scope, probes)
 	x.predeclare("setup", x.scope)
@@ -134,6 +142,7 @@ func (x *experiment) predeclare(section string, scope *expr.Scope) {
 			b := x.returned(step)
 			if x.declare(scope, *cl.Name, b) {
 				x.handle[step] = b
+				x.late[b] = section == "inject"
 			}
 		}
 	}

@@ -89,6 +89,9 @@ func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagno
 		}
 		return diag.Diagnostic{}, false
 	}
+	if p.kind == inOngoing && b != nil && c.late[b] {
+		return fail(diag.TooEarly, "use it in an `expect`, or bind it in `setup`", "`%s` is known only after its step has run, and `%s` is judged from the first injection on", o.Text, p.word)
+	}
 	if !phase || p.kind == inExpect {
 		return diag.Diagnostic{}, false
 	}

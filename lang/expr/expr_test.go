@@ -81,11 +81,11 @@ func TestValues(t *testing.T) {
 	w := newWorld()
 	for _, c := range []struct{ text, want string }{
 		{"1 + 2 * 3", "number 7"}, {"(1 + 2) * 3", "number 9"}, {"2 ** 3 ** 2", "number 512"}, {"7 % 4", "number 3"}, {"-n", "number -3"}, {"1_000 + 1e3", "number 2000"},
-		{"home.latency * 2 + 1s", "duration 1.082s"}, {"d / 2", "duration 1s"}, {"1.5 * d", "duration 3s"}, {"d / 500ms", "number 4"}, {"d * 50%", "duration 1s"}, {"d % 1500ms", "duration 0.5s"},
+		{"home.latency * 2 + 1s", "duration 1.082s"}, {"d / 2", "duration 1s"}, {"1.5 * d", "duration 3s"}, {"d / 500ms", "number 4"}, {"d * 50%", "duration 1s"}, {"d % 1500ms", "duration 500ms"},
 		{"50% * 10", "number 5"}, {"50% * 50%", "ratio 25%"}, {"20% + 5%", "ratio 25%"}, {"10MiB / 2s", "bandwidth 5MiB/s"}, {"1MB/s * 3s", "size 3MB"}, {"3s * 1MB/s", "size 3MB"},
 		{"200/s * 3s", "number 600"}, {"600 / 3s", "rate 200/s"}, {"600 / 200/s", "duration 3s"}, {"10MB / 5MB/s", "duration 2s"}, {"load.rps * 50%", "rate 100/s"},
 		{"d + 0", "duration 2s"}, {"max(d, 0)", "duration 2s"}, {"min(xs)", "duration 1ms"}, {"sum(xs)", "duration 7ms"}, {"median(ns)", "number 1.5"}, {"abs(-d)", "duration 2s"},
-		{"p95.value < 300ms", "bool true"}, {"p95.value > 300ms", "bool false"}, {"p95.value < 2 * 200ms", "bool true"}, {"p95.value + 50ms", "number 0.3"}, {"p95.value < 30%", "bool true"}, {"p95.value * 1s", "duration 0.25s"},
+		{"p95.value < 300ms", "bool true"}, {"p95.value > 300ms", "bool false"}, {"p95.value < 2 * 200ms", "bool true"}, {"p95.value + 50ms", "number 0.3"}, {"p95.value < 30%", "bool true"}, {"p95.value * 1s", "duration 250ms"},
 		{"load.error_ratio > 1%", "bool true"}, {"load.error_ratio < 1", "bool true"}, {"load.errors == 0", "bool false"}, {"d > 0", "bool true"}, {"0 < d", "bool true"},
 		{`name + "-1"`, `string "worker-1"`}, {`home.body contains "izz" and not (home.body endsWith "q")`, "bool true"}, {`name matches '^w.*r$'`, "bool true"}, {`name not contains "z"`, "bool true"}, {"name[0:2]", `string "wo"`}, {"name[-1]", `string "r"`},
 		{"n in [1, 3]", "bool true"}, {"n not in 4..9", "bool true"}, {`"a" in m`, "bool true"}, {"250ms in [50ms, 250ms]", "bool true"}, {"0 in [1s]", "bool false"},

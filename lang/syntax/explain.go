@@ -6,6 +6,7 @@ import (
 
 	"chaos/lang/diag"
 	"chaos/lang/token"
+	"chaos/lang/value"
 )
 
 // usage is the form of each statement, shown as the hint where a statement cannot be read.
@@ -175,6 +176,9 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	if d, ok := p.declaration(i, e, k); ok {
 		return d, true
 	}
+	if d, ok := p.slip(i, e, k); ok {
+		return d, true
+	}
 	switch {
 	case first.Is("abort") && (e == i+1 || !p.toks[i+1].Is("when")):
 		at := p.behind(first)
@@ -182,7 +186,7 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 			at = p.span(p.toks[i+1])
 		}
 		return diag.Errorf(diag.Unexpected, at, "`abort` needs `when`: what makes it abort?").WithHint("write `%s`", usage["abort"]), true
-	case first.Is("experiment") && (e == i+1 || p.toks[i+1].Kind != token.String):
+	case first.Is("experiment") && (e == i+1 || !p.toks[i+1].Is(":")) && (e == i+1 || p.toks[i+1].Kind != token.String):
 		return diag.Errorf(diag.Unexpected, p.span(first), "an experiment needs a title").WithHint("say in a sentence what must hold: `%s`", usage["experiment"]), true
 	case (sections[first.Text] || first.Is("do")) && e > i+1 && p.toks[i+1].Kind == token.Name && block:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "the title of `%s` is a sentence in quotes", first.Text).WithHint("write `%s \"…\" { … }`", first.Text), true
@@ -214,6 +218,37 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 		return none, false
 	}
 	return p.operand(i, e, k)
+}
+
+// slip knows what is right in another language, or right but for a blank.
+func (p *parser) slip(i, e, k int) (diag.Diagnostic, bool) {
+	if k <= i || k >= e {
+		return diag.Diagnostic{}, false
+	}
+	at, before := p.toks[k], p.toks[k-1]
+	both := p.pos.span(before.Off, at.Stop())
+	touch := before.Stop() == at.Off
+	switch {
+	case before.Kind == token.Number && at.Kind == token.Name && !token.Reserved[at.Text]:
+		if _, err := value.ParseNumber(before.Text + at.Text); err == nil {
+			return diag.Errorf(diag.BadNumber, both, "a unit stands directly behind its number").WithHint("write `%s%s`", before.Text, at.Text), true
+		}
+	case before.Is("==") && at.Is("=") && touch:
+		return diag.Errorf(diag.BadAssign, both, "`===` is no operator").WithHint("write `==`"), true
+	case before.Is("<") && at.Is(">") && touch:
+		return diag.Errorf(diag.Unexpected, both, "`<>` is no operator").WithHint("write `!=`"), true
+	case (at.Is("is") || at.Is("equals") || at.Is("eq")) && operandEnd(before) && (checks[p.toks[i].Text] || p.toks[i].Is("abort") || p.toks[i].Is("when") || p.toks[i].Is("wait")):
+		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("write `==`"), true
+	case (at.Is("if") || at.Is("unless")) && before.Is(")"):
+		return diag.Errorf(diag.Unexpected, p.span(at), "a condition does not trail a step").WithHint("write `when CONDITION { … }` around it"), true
+	case p.toks[i].Is("wait") && at.Is("for") && k == i+1:
+		return diag.Errorf(diag.Unexpected, p.span(at), "`wait` takes no `for` here").WithHint("write `wait until CONDITION within 30s`, or `wait 10s`"), true
+	case before.Is("as") && k > i+1, p.toks[i].Kind != token.Name || usage[p.toks[i].Text] != "":
+		return diag.Diagnostic{}, false
+	case at.Kind == token.Name && before.Kind == token.Name && k > i+2 && p.toks[i+1].Is(".") && k%2 == (i+1)%2 && !p.hasCall(i, e):
+		return diag.Errorf(diag.Unexpected, p.span(at), "a call needs brackets").WithHint("write `%s(%s)`", p.text(i, k), short(at)), true
+	}
+	return diag.Diagnostic{}, false
 }
 
 // declaration knows the mistakes of param, let, probe, action and use.
@@ -362,7 +397,7 @@ func (p *parser) clause(i, e, k int) (diag.Diagnostic, bool) {
 		for w := range token.Clauses {
 			list = append(list, w)
 		}
-		if near, ok := diag.Nearest(p.toks[k].Text, list); ok {
+		if near, ok := diag.Nearest(p.toks[k].Text, list); ok && len(p.toks[k].Text) > 2 {
 			return diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "`%s` cannot stand here", p.toks[k].Text).WithHint("did you mean `%s`?", near), true
 		}
 	}
@@ -425,7 +460,7 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 	switch {
 	case next.Is("="):
 		if k+1 < e && i+2 < e && p.hasCall(i+2, e) && !close {
-			return diag.Errorf(diag.BadAssign, p.span(next), "a name is bound with a word in front").WithHint("write `probe %s = …`, `let %s = …`, or `%s: …` for an attribute", first.Text, first.Text, first.Text)
+			return diag.Errorf(diag.BadAssign, p.span(next), "a name is bound with a word in front").WithHint("write `probe %s = …` for a probe, or `… as %s` behind an action", first.Text, first.Text)
 		}
 		return diag.Errorf(diag.BadAssign, p.span(next), "`=` cannot stand here").WithHint("write `%s: …` for an attribute, or `let %s = …` to bind a name", first.Text, first.Text)
 	case next.Is(":"): // an attribute whose value is broken

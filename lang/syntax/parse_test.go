@@ -144,6 +144,22 @@ func TestExtentsOfExpressions(t *testing.T) {
 	}
 }
 
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.b(\n  \"x\", // why\n  y: [\n    1,\n    2,\n  ],\n)\n  for 5s": "a.b(\"x\", y: [1, 2]) for 5s",
+		"a.b(c,d )":     "a.b(c,d )",
+		"a.b(`x\n  y`)": "a.b(`x y`)",
+	} {
+		file, ds := parse(in)
+		if len(ds) > 0 {
+			t.Fatal(ds)
+		}
+		if got := file.Text(file.Items[0].At()); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestUnquote(t *testing.T) {
 	for _, c := range []struct{ raw, want, problem string }{
 		{`"a\n\"b\\"`, "a\n\"b\\", ""}, {`'a\n'`, `a\n`, ""}, {"`a\nb`", "a\nb", ""}, {`"$${x}"`, "${x}", ""}, {`"µ\u00b5"`, "µµ", ""},

@@ -16,6 +16,14 @@ func (p *parser) pieces(from, to int) []Stmt {
 			continue
 		}
 		end := p.end(i, to)
+		if p.braceBelow(i, end, to) {
+			open := end + 1
+			end = p.end(open, to)
+			p.report(diag.Errorf(diag.Unexpected, p.span(p.toks[open]), "this `{` starts a line, so it belongs to nothing").WithHint("write it on the line of `%s`", p.toks[i].Text))
+			out = append(out, p.withBlock(i, open, end)...)
+			i = end + 1
+			continue
+		}
 		if p.toks[i].Is("else") {
 			p.lonelyElse(i, end, out)
 		} else {
@@ -24,6 +32,11 @@ func (p *parser) pieces(from, to int) []Stmt {
 		i = end + 1
 	}
 	return out
+}
+
+// braceBelow tells that the brace of a block stands on the line below its head.
+func (p *parser) braceBelow(i, end, to int) bool {
+	return blocks[p.toks[i].Text] && end+1 < to && p.toks[end].Text == "\n" && p.toks[end+1].Is("{") && p.blockOf(i, end) < 0
 }
 
 // end is the index behind the last token of the statement that starts at i.
@@ -128,7 +141,13 @@ func (p *parser) withBlock(i, open, e int) []Stmt {
 		p.unknownBlock(i, open, e)
 		return nil
 	}
-	head := append(append([]token.Token(nil), p.toks[i:open+1]...), p.toks[stop])
+	var head []token.Token
+	for _, t := range p.toks[i : open+1] {
+		if t.Kind != token.End {
+			head = append(head, t)
+		}
+	}
+	head = append(head, p.toks[stop])
 	var s Stmt
 	if tree, at, ok := run(stmtParser, head); ok {
 		s = *tree

@@ -72,6 +72,12 @@ func OneLine(src *diag.Source, at diag.Span) string {
 		if strings.Contains(text, "\n") { // a string of several lines
 			text = strings.Join(strings.Fields(text), " ")
 		}
+		if text == ")" || text == "]" { // the comma behind the last of several lines
+			if before, ok := strings.CutSuffix(b.String(), ","); ok {
+				b.Reset()
+				b.WriteString(before)
+			}
+		}
 		if gap := src.Text[max(stop, at.Start.Offset):t.Off]; stop >= 0 && gap != "" && !tight(b.String(), text, gap) {
 			b.WriteByte(' ')
 		}

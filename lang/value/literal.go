@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // unit is one suffix of a number literal: the value is mantissa × mul × 10^exp in the kind's base unit.
@@ -273,7 +274,8 @@ func round3(f float64, k Kind) float64 {
 	return r * base
 }
 
-// formatNumber picks, among all units of the kind, the spelling with the fewest characters that reads back exactly.
+// formatNumber picks, among all units of the kind, a spelling that reads back exactly: with a mantissa from 1 up to 1000
+// where there is one (300ms, not 0.3s), and the shortest of those.
 func formatNumber(f float64, k Kind) string {
 	if k == Number {
 		return trimFloat(f)
@@ -289,7 +291,7 @@ func formatNumber(f float64, k Kind) string {
 			return compound(time.Duration(d))
 		}
 	}
-	best := ""
+	best, bestRank := "", 0
 	for _, u := range units {
 		if u.kind != k || u.suffix == "μs" || u.suffix == "us" || (k == Duration && u.mul != 1) {
 			continue
@@ -303,8 +305,12 @@ func formatNumber(f float64, k Kind) string {
 		if err != nil || back.Float() != f {
 			continue
 		}
-		if best == "" || len(s) < len(best) {
-			best = s
+		rank := utf8.RuneCountInString(s)
+		if m < 1 || m >= 1000 {
+			rank += 100
+		}
+		if best == "" || rank < bestRank {
+			best, bestRank = s, rank
 		}
 	}
 	if best == "" { // no spelling is exact: the base unit is the most honest

@@ -72,7 +72,7 @@ func TestShortIsForEyes(t *testing.T) {
 		v    Value
 		want string
 	}{
-		{DurationOf(183248123), "183ms"}, {DurationOf(41e6), "41ms"}, {DurationOf(1234567890), "1.23s"}, {RatioOf(0.123456), "12.3%"},
+		{DurationOf(183248123), "183ms"}, {DurationOf(41e6), "41ms"}, {DurationOf(500e6), "500ms"}, {DurationOf(3593542), "3.59ms"}, {DurationOf(1234567890), "1.23s"}, {RatioOf(0.123456), "12.3%"},
 		{NumberOf(123456.7), "123457"}, {NumberOf(0.0012345), "0.00123"}, {DurationOf(119.648e9), "2m"}, {DurationOf(0), "0s"},
 	} {
 		if got := c.v.Short(); got != c.want {

@@ -119,12 +119,12 @@ func TestStateByPid(t *testing.T) {
 		}
 	}
 	id.Signal(unix.SIGSTOP)
-	within(t, time.Second, "paused", func() bool { return sample(t, s).Get("paused").Bool() })
+	within(t, 10*time.Second, "paused", func() bool { return sample(t, s).Get("paused").Bool() })
 	if !sample(t, s).Get("running").Bool() {
 		t.Error("a paused process runs")
 	}
 	id.Signal(unix.SIGKILL) // nobody waits for it yet: a zombie does not run
-	within(t, time.Second, "ended", func() bool { return !sample(t, s).Get("running").Bool() })
+	within(t, 10*time.Second, "ended", func() bool { return !sample(t, s).Get("running").Bool() })
 	if v := sample(t, s); !v.Get("pid").IsMissing() || !v.Get("uptime").IsMissing() {
 		t.Error(v)
 	}
@@ -146,10 +146,10 @@ func TestStateOfASupervisedProcess(t *testing.T) {
 	}
 	id, _ := p.Identity()
 	// The shell exits with the code that tells how its child ended: decoded.
-	within(t, time.Second, "its child", func() bool { l, _ := target.Descendants(id.Pid()); return len(l) == 1 && l[0].Comm == "sleep" })
+	within(t, 10*time.Second, "its child", func() bool { l, _ := target.Descendants(id.Pid()); return len(l) == 1 && l[0].Comm == "sleep" })
 	children, _ := target.Descendants(id.Pid())
 	children[0].Identity().Signal(unix.SIGKILL)
-	within(t, time.Second, "restarted", func() bool { v = sample(t, s); return v.Get("restarts").Float() == 1 && v.Get("running").Bool() })
+	within(t, 10*time.Second, "restarted", func() bool { v = sample(t, s); return v.Get("restarts").Float() == 1 && v.Get("running").Bool() })
 	if v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" || v.Get("pid").Float() == float64(id.Pid()) {
 		t.Error(v)
 	}

@@ -316,6 +316,15 @@ func NewStream(journal *Journal, sinks ...Sink) *Stream {
 	return &Stream{start: time.Now(), jour: journal, sinks: sinks}
 }
 
+// ResumeStream goes on with the stream of a run whose process is gone. Its times are by the wall clock, since the
+// monotonic clock's origin went with the process.
+func ResumeStream(journal *Journal, started time.Time, seq uint64) *Stream {
+	return &Stream{start: started.Round(0), seq: seq, jour: journal}
+}
+
+// Foreign is the detail of an undo that found somebody else's value and left it.
+const Foreign = "somebody else changed it meanwhile: left alone"
+
 // Since is the time since the stream's start at an instant.
 func (s *Stream) Since(t time.Time) Seconds { return Seconds(t.Sub(s.start)) }
 

@@ -257,12 +257,17 @@ func (c *Client) Resume(ctx context.Context, id target.Identity) error {
 	if h == nil {
 		return nil
 	}
-	if err := h.call(ctx, request{Op: opResume, Target: &id}); err != nil && ctx.Err() != nil {
-		return err
-	} else if err != nil && !h.ended() {
+	err := h.call(ctx, request{Op: opResume, Target: &id})
+	if !errors.Is(err, errHelper) {
 		return err
 	}
-	return nil // a tracer that has ended holds nothing
+	// A tracer that has ended holds nothing.
+	select {
+	case <-h.gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Died is closed when a helper ended without being asked: the run must abort, since its promises no longer hold.

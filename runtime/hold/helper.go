@@ -217,15 +217,6 @@ func (h *helper) end(patience time.Duration) {
 	}
 }
 
-func (h *helper) ended() bool {
-	select {
-	case <-h.gone:
-		return true
-	default:
-		return false
-	}
-}
-
 // failure says how the helper ended.
 func (h *helper) failure() error {
 	h.mu.Lock()
@@ -234,8 +225,15 @@ func (h *helper) failure() error {
 	if said := h.said.String(); said != "" {
 		text += ": " + said
 	}
-	return errors.New(text)
+	return &helperError{text}
 }
+
+// helperError is errHelper with the particulars.
+type helperError struct{ text string }
+
+func (e *helperError) Error() string { return e.text }
+
+func (e *helperError) Is(err error) bool { return err == errHelper }
 
 // tail keeps the beginning of what a helper says: of a Go crash that is the reason.
 type tail struct {

@@ -87,8 +87,13 @@ func (p *Process) Stop(ctx context.Context) error {
 	h := p.client.helper["supervise"]
 	p.client.mu.Unlock()
 	err := h.call(ctx, request{Op: opStop, Service: p.spec.Mark.ID})
-	if err == nil || ctx.Err() != nil || !h.ended() {
+	if !errors.Is(err, errHelper) {
 		return err
+	}
+	select {
+	case <-h.gone:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	// Without a supervisor nothing restarts it; it only has to be gone.
 	return p.client.sweep(h)
@@ -103,5 +108,5 @@ func (p *Process) Restart(ctx context.Context) error {
 	return h.call(ctx, request{Op: opRestart, Service: p.spec.Mark.ID})
 }
 
-// errHelper is what calls return when the helper is not there to answer.
+// errHelper is in every error of a call that no helper answered.
 var errHelper = errors.New("the helper process is gone")

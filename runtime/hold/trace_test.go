@@ -61,7 +61,7 @@ func main() {
 		t.Fatalf("%v: %s", err, out)
 	}
 	id := victim(t, filepath.Join(dir, "counter"), file)
-	within(t, 5*time.Second, "it counts", func() bool { return read(t, file) != "" })
+	within(t, slow, "it counts", func() bool { return read(t, file) != "" })
 	return id, file
 }
 
@@ -164,7 +164,7 @@ func TestSignalsArriveAfterThePause(t *testing.T) {
 	if err := c.Resume(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
-	within(t, time.Second, "the signal arrives", func() bool { return !id.Alive() })
+	within(t, slow, "the signal arrives", func() bool { return !id.Alive() })
 }
 
 func TestKilledRunnerLiftsThePause(t *testing.T) {
@@ -175,7 +175,7 @@ func TestKilledRunnerLiftsThePause(t *testing.T) {
 		t.Fatalf("state %c", s)
 	}
 	cmd.Process.Kill()
-	took := within(t, time.Second, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
+	took := within(t, slow, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
 	t.Logf("ran on after %s", took)
 	moves(t, id, file)
 }
@@ -207,10 +207,10 @@ func TestKilledTracerLiftsThePause(t *testing.T) {
 	tracer.Signal(unix.SIGKILL)
 	select {
 	case <-c.Died():
-	case <-time.After(time.Second):
+	case <-time.After(slow):
 		t.Error("nobody noticed")
 	}
-	within(t, time.Second, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
+	within(t, slow, "it runs on", func() bool { s := stateOf(t, id); return s != 't' && s != 'T' })
 	moves(t, id, file)
 	if err := c.Resume(context.Background(), id); err != nil {
 		t.Error("resume after the tracer's death:", err)
@@ -222,7 +222,7 @@ func TestStoppedBySomebodyElseStaysSo(t *testing.T) {
 	c := client(t)
 	id := victim(t, "sleep", "1000")
 	id.Signal(unix.SIGSTOP)
-	within(t, time.Second, "stopped", func() bool { return stateOf(t, id) == 'T' })
+	within(t, slow, "stopped", func() bool { return stateOf(t, id) == 'T' })
 	if err := c.Pause(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestStoppedBySomebodyElseStaysSo(t *testing.T) {
 		t.Errorf("state %c, was T", s)
 	}
 	id.Signal(unix.SIGCONT)
-	within(t, time.Second, "continued", func() bool { return stateOf(t, id) == 'S' })
+	within(t, slow, "continued", func() bool { return stateOf(t, id) == 'S' })
 }
 
 // Its parent can only wait for a traced process that was killed once the tracer did.
@@ -247,7 +247,7 @@ func TestKilledWhilePaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	id.Signal(unix.SIGKILL)
-	within(t, time.Second, "the supervisor knows", func() bool { return p.State().Exited })
+	within(t, slow, "the supervisor knows", func() bool { return p.State().Exited })
 	if err := c.Resume(context.Background(), id); err != nil {
 		t.Error("resume of what is gone:", err)
 	}

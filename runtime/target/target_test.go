@@ -108,7 +108,7 @@ func TestIdentityNeverHitsAnother(t *testing.T) {
 	if err := id.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, time.Second, "a zombie is not alive", func() bool { return !id.Alive() })
+	within(t, 10*time.Second, "a zombie is not alive", func() bool { return !id.Alive() })
 	if err := id.Signal(unix.SIGKILL); !errors.Is(err, ErrGone) {
 		t.Errorf("signal to a zombie: %v", err)
 	}
@@ -116,7 +116,7 @@ func TestIdentityNeverHitsAnother(t *testing.T) {
 
 func TestProcesses(t *testing.T) {
 	sh := victim(t, "sh", "-c", "sleep 1000 & sleep 1001 & wait")
-	within(t, time.Second, "two children", func() bool { l, _ := Descendants(sh.Process.Pid); return len(l) == 2 })
+	within(t, 10*time.Second, "two children", func() bool { l, _ := Descendants(sh.Process.Pid); return len(l) == 2 })
 	list, err := Descendants(os.Getpid())
 	if err != nil || len(list) < 3 || list[0].PPid != os.Getpid() {
 		t.Errorf("%v %v", list, err)
@@ -204,7 +204,7 @@ func TestSelectorLeavesOutAncestorsZombiesAndItself(t *testing.T) {
 	victim(t, "sh", "-c", wait, word)
 	dead := victim(t, "sh", "-c", "exit 0", word)
 	id, _ := ProcessIdentity(dead.Process.Pid)
-	within(t, time.Second, "a zombie", func() bool { return !id.Alive() })
+	within(t, 10*time.Second, "a zombie", func() bool { return !id.Alive() })
 	if n, err := Count(word); err != nil || n != 1 {
 		t.Errorf("%d %v, want 1", n, err)
 	}

@@ -1,0 +1,114 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"chaos/actions"
+	"chaos/lang/diag"
+	"chaos/lang/spec"
+	"chaos/runtime/event"
+	"chaos/runtime/guardian"
+	"chaos/runtime/recovery"
+)
+
+// intend hands a record to the guardian before its act. The guardian is started by the first record that needs one; from
+// then on it gets every record, as a second net under those that the kernel ends.
+func (r *Run) intend(o recovery.Open, scriptDir string, within time.Duration) error {
+	r.guardMu.Lock()
+	defer r.guardMu.Unlock()
+	if r.guardian == nil {
+		if o.Undo.Lifetime != actions.Guardian {
+			return nil
+		}
+		g, err := guardian.Start(r.opts.Guardian, r.dir, scriptDir, r.start)
+		if err != nil {
+			return err
+		}
+		r.guardian = g
+		go func() {
+			<-g.Died()
+			r.mu.Lock()
+			x, ended := r.current, r.ended
+			r.mu.Unlock()
+			if x != nil && !ended {
+				x.cancel(&abort{by: "helper", text: "the guardian process has died, and with it the promise to undo what we cannot"})
+			}
+		}()
+	}
+	select {
+	case <-r.guardian.Died():
+		return errors.New("the guardian process has died")
+	default:
+		return r.guardian.Intend(o, within)
+	}
+}
+
+func (r *Run) reverted(id string) {
+	r.guardMu.Lock()
+	defer r.guardMu.Unlock()
+	if r.guardian != nil {
+		r.guardian.Reverted(id) // a guardian that is gone keeps no list
+	}
+}
+
+// farewell ends the guardian: everything that could be done has been done.
+func (r *Run) farewell() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.guardMu.Lock()
+	defer r.guardMu.Unlock()
+	if r.guardian != nil {
+		if err := r.guardian.Close(); err != nil {
+			r.stream.Emit(event.Note{Text: "guardian: " + err.Error()})
+		}
+	}
+}
+
+// guardianWait is how long a new run waits for the guardian of one that died, which is busy undoing it.
+const guardianWait = 30 * time.Second
+
+// leftBehind looks for runs that died with faults in place. Nothing may start on top of them.
+func (r *Run) leftBehind(ctx context.Context) []diag.Diagnostic {
+	var out []diag.Diagnostic
+	deadline := time.Now().Add(guardianWait)
+	list, err := recovery.List(r.opts.RunsDir)
+	if err != nil {
+		return nil // createFolder says it better
+	}
+	for _, old := range list {
+		for !old.Alive && old.Guarded && time.Now().Before(deadline) && pause(ctx, 50*time.Millisecond) == nil {
+			if again, err := recovery.Read(old.Dir); err == nil {
+				old = again
+			}
+		}
+		if old.Unrecovered() {
+			out = append(out, diag.Errorf(diag.Unfit, diag.Span{File: filepath.Join(old.Dir, event.JournalName), Start: diag.Pos{Line: 1, Col: 1}},
+				"run %s died and left %s behind", old.ID, plural(len(old.Open), "fault")).WithHint("undo it with `chaos recover %s`", old.ID))
+		}
+	}
+	return out
+}
+
+// lock locks the targets of a plan against other runs.
+func (r *Run) lock(call *spec.Call, p actions.Plan) error {
+	if call.Harmless {
+		return nil
+	}
+	r.guardMu.Lock()
+	defer r.guardMu.Unlock()
+	for _, t := range p.Targets {
+		if err := r.locks.Lock(t); err != nil {
+			var locked *recovery.LockedError
+			if errors.As(err, &locked) {
+				return err
+			}
+			return fmt.Errorf("%s cannot be locked against other runs: %w", t, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+// Package recovery reads what runs have left behind in their folders: whether a run lives, how it ended, which undo
+// records are still open; and undoes them when nobody else is left to do it.
+package recovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"chaos/actions"
+	"chaos/runtime/env"
+	"chaos/runtime/event"
+	"chaos/runtime/undo"
+
+	"golang.org/x/sys/unix"
+)
+
+// The locks in a run's folder: a process holds its lock as long as it lives, whatever kills it.
+const (
+	RunnerLock   = "runner.lock"
+	GuardianLock = "guardian.lock"
+)
+
+// Open is an undo record that is not known to be reverted.
+type Open struct {
+	ID    string
+	Step  int
+	Text  string // of the step
+	State string // intended, applied, reverting, failed
+	Undo  actions.Undo
+}
+
+// Run is a run as its folder tells it.
+type Run struct {
+	ID      string
+	Dir     string
+	Script  string
+	Pid     int
+	Started time.Time
+	Ended   bool
+	Exit    int
+	Open    []Open // oldest first
+	Seq     uint64 // of the last event
+	Alive   bool   // its runner holds its lock
+	Guarded bool   // its guardian lives
+}
+
+// Unrecovered tells that the run's faults may still be there and nobody is undoing them.
+func (r *Run) Unrecovered() bool { return !r.Alive && !r.Guarded && len(r.Open) > 0 }
+
+// Status is one word for lists.
+func (r *Run) Status() string {
+	switch {
+	case r.Alive:
+		return "running"
+	case r.Guarded:
+		return "being undone"
+	case len(r.Open) > 0:
+		return "unrecovered"
+	case !r.Ended:
+		return "died"
+	}
+	return fmt.Sprintf("exit %d", r.Exit)
+}
+
+// Read reads a run's folder. A torn last line is what a crash leaves and is ignored.
+func Read(dir string) (*Run, error) {
+	data, err := os.ReadFile(filepath.Join(dir, event.JournalName))
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{ID: filepath.Base(dir), Dir: dir}
+	open := map[string]int{}
+	for _, line := range bytes.Split(data, []byte("\n")) {
+		var l struct {
+			Seq  uint64
+			Wall time.Time
+			Kind string
+			Data json.RawMessage
+		}
+		if json.Unmarshal(line, &l) != nil {
+			continue
+		}
+		r.Seq = max(r.Seq, l.Seq)
+		switch l.Kind {
+		case "run_started":
+			var d event.RunStarted
+			json.Unmarshal(l.Data, &d)
+			r.Script, r.Pid, r.Started = d.Script, d.Pid, l.Wall
+		case "run_ended":
+			var d struct{ Exit int }
+			json.Unmarshal(l.Data, &d)
+			r.Ended, r.Exit = true, d.Exit
+		case "undo_intended":
+			var d event.UndoIntended
+			if json.Unmarshal(l.Data, &d) != nil {
+				continue
+			}
+			o := Open{ID: d.ID, Step: d.Step, Text: d.Text, State: "intended"}
+			if json.Unmarshal(d.Record, &o.Undo) != nil {
+				continue
+			}
+			open[d.ID] = len(r.Open)
+			r.Open = append(r.Open, o)
+		case "undo_state":
+			var d struct{ ID, State string }
+			json.Unmarshal(l.Data, &d)
+			if i, ok := open[d.ID]; ok {
+				r.Open[i].State = d.State
+			}
+		}
+	}
+	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool { return o.State == "reverted" })
+	r.Alive = locked(filepath.Join(dir, RunnerLock))
+	r.Guarded = locked(filepath.Join(dir, GuardianLock))
+	return r, nil
+}
+
+// LastSeq is the number of a journal's last event, read from its end: a guardian in a hurry reads no megabytes.
+func LastSeq(dir string) uint64 {
+	f, err := os.Open(filepath.Join(dir, event.JournalName))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	const tail = 256 << 10
+	buf := make([]byte, min(info.Size(), tail))
+	if _, err := f.ReadAt(buf, info.Size()-int64(len(buf))); err != nil {
+		return 0
+	}
+	for _, line := range slices.Backward(bytes.Split(buf, []byte("\n"))) {
+		var l struct{ Seq uint64 }
+		if json.Unmarshal(line, &l) == nil && l.Seq > 0 {
+			return l.Seq
+		}
+	}
+	return 0
+}
+
+// List reads every run of a folder, newest first. A folder that does not exist holds none.
+func List(runs string) ([]*Run, error) {
+	entries, err := os.ReadDir(runs)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []*Run
+	for _, e := range slices.Backward(entries) {
+		if !e.IsDir() {
+			continue
+		}
+		if r, err := Read(filepath.Join(runs, e.Name())); err == nil {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// Find finds a run by its id, the start of it, or its folder; "" is the newest that keep accepts.
+func Find(runs, name string, keep func(*Run) bool) (*Run, error) {
+	if strings.ContainsRune(name, filepath.Separator) {
+		return Read(filepath.Clean(name))
+	}
+	list, err := List(runs)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Run
+	for _, r := range list {
+		if name == "" && keep(r) {
+			return r, nil
+		}
+		if name != "" && strings.HasPrefix(r.ID, name) {
+			found = append(found, r)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, fmt.Errorf("%d runs start with `%s`: write more of it", len(found), name)
+	case name == "":
+		return nil, os.ErrNotExist
+	}
+	return nil, fmt.Errorf("there is no run `%s` in %s", name, runs)
+}
+
+// Lock takes one of the locks of a run's folder for the life of this process.
+func Lock(dir, name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// locked tells whether some process holds a lock.
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	// A shared lock does not disturb others who only look.
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// Undo reverts the open records of a dead run, newest first, and writes that into its journal. One that fails does not
+// stop the others. Who does it stands in the journal: "guardian" or "recover".
+func Undo(reg *actions.Registry, e env.Env, r *Run, who string) ([]event.Left, error) {
+	journal, err := event.ReopenJournal(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer journal.Close()
+	stream := event.ResumeStream(journal, r.Started, r.Seq)
+	stream.Emit(event.Note{Text: fmt.Sprintf("%s: the runner is gone; undoing what is left of it: %d", who, len(r.Open))})
+	var left []event.Left
+	for _, o := range slices.Backward(r.Open) {
+		if l, ok := UndoOne(reg, e, stream, o); !ok {
+			left = append(left, l)
+		}
+	}
+	return left, stream.Err()
+}
+
+// UndoOne reverts one record and journals it.
+func UndoOne(reg *actions.Registry, e env.Env, stream *event.Stream, o Open) (event.Left, bool) {
+	begun := time.Now()
+	stream.Emit(event.UndoState{ID: o.ID, Step: o.Step, State: "reverting", Text: o.Text})
+	foreign, err := undo.Revert(reg, e, o.Undo)
+	ev := event.UndoState{ID: o.ID, Step: o.Step, State: "reverted", Text: o.Text, Took: event.Seconds(time.Since(begun))}
+	if foreign {
+		ev.Detail = event.Foreign
+	}
+	if err != nil {
+		ev.State, ev.Error, ev.Manual = "failed", err.Error(), o.Undo.Manual
+		stream.EmitSync(ev)
+		return event.Left{Text: o.Text, Error: err.Error(), Manual: o.Undo.Manual}, false
+	}
+	stream.EmitSync(ev)
+	return event.Left{}, true
+}
