@@ -183,7 +183,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	r.start = time.Now()
 	r.stream = event.NewStream(journal, r.opts.Sinks...)
 	began := time.Now()
-	started := event.RunStarted{Run: r.id, Script: r.opts.Script.Source.File, Seed: r.seed, Version: r.opts.Version, Pid: os.Getpid(), Experiments: len(plans), Params: map[string]string{}}
+	started := event.RunStarted{Run: r.id, Script: r.opts.Script.Source.File, Folder: r.opts.Dir, Seed: r.seed, Version: r.opts.Version, Pid: os.Getpid(), Experiments: len(plans), Params: map[string]string{}}
 	for name, v := range r.opts.Params {
 		started.Params[name] = v.String()
 	}

@@ -13,6 +13,9 @@ import (
 	"chaos/runtime"
 )
 
+// moreFamilies lets the test binary add families of its own.
+var moreFamilies func(runtime.Registries)
+
 // families is the one place that knows every family.
 func families() runtime.Registries {
 	a := actions.NewRegistry()
@@ -25,5 +28,9 @@ func families() runtime.Registries {
 	p.Add(tcp.All()...)
 	p.Add(probexec.All()...)
 	p.Add(probprocess.All()...)
-	return runtime.Registries{Actions: a, Probes: p}
+	reg := runtime.Registries{Actions: a, Probes: p}
+	if moreFamilies != nil {
+		moreFamilies(reg)
+	}
+	return reg
 }

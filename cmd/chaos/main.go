@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
 
 	"github.com/spf13/cobra"
@@ -19,8 +20,11 @@ func main() { os.Exit(Main()) }
 
 // Main is main without the exit, for testscript.
 func Main() int {
-	// The helper is this binary too. It must not pass through anything that could fail or print.
+	// The helpers are this binary too. They must not pass through anything that could fail or print.
 	hold.MaybeServe()
+	if len(os.Args) == 2 && os.Args[1] == guardian.Command {
+		return guardian.Serve(families().Actions, os.Stdin, os.Stdout)
+	}
 	// A reader that goes away (`chaos script … | head`) must not kill a run that has something to undo.
 	signal.Ignore(syscall.SIGPIPE)
 	code := 0
@@ -47,7 +51,7 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newScript(code), newCheck(code), newVersion())
+	root.AddCommand(newScript(code), newCheck(code), newRuns(), newStop(code), newRecover(code), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

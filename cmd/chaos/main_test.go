@@ -12,6 +12,7 @@ const asChaos = "CHAOS_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChaos) != "" {
+		moreFamilies = addTestFamily
 		os.Exit(Main())
 	}
 	testscript.Main(m, map[string]func(){"chaos": func() { os.Exit(Main()) }})

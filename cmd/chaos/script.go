@@ -54,7 +54,7 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
-	c.Flags().StringVar(&f.runs, "runs", "", "`DIR` where the folder of each run is kept (default: the user's state folder)")
+	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
 	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
 	c.Flags().BoolVar(&f.rehearse, "rehearse", false, "setup, before and after only: inject nothing")

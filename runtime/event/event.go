@@ -84,6 +84,7 @@ type (
 	RunStarted struct {
 		Run         string            `json:"run"`
 		Script      string            `json:"script"`
+		Folder      string            `json:"folder"` // the script's, absolute
 		Seed        uint64            `json:"seed"`
 		Params      map[string]string `json:"params,omitempty"`
 		Version     string            `json:"version"`

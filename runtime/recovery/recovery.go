@@ -41,6 +41,7 @@ type Run struct {
 	ID      string
 	Dir     string
 	Script  string
+	Folder  string // the script's
 	Pid     int
 	Started time.Time
 	Ended   bool
@@ -92,7 +93,7 @@ func Read(dir string) (*Run, error) {
 		case "run_started":
 			var d event.RunStarted
 			json.Unmarshal(l.Data, &d)
-			r.Script, r.Pid, r.Started = d.Script, d.Pid, l.Wall
+			r.Script, r.Folder, r.Pid, r.Started = d.Script, d.Folder, d.Pid, l.Wall
 		case "run_ended":
 			var d struct{ Exit int }
 			json.Unmarshal(l.Data, &d)

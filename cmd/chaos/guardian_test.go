@@ -1,0 +1,239 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"chaos/runtime/recovery"
+)
+
+// scene is a script with marks as faults, and the folder that they are made in.
+func scene(t *testing.T, inject string) (script, dir string) {
+	t.Helper()
+	script = writeScript(t, `experiment "marks" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady { expect none == 0 }
+  hypothesis { always none == 0 }
+  inject {
+`+inject+`
+  }
+}
+`)
+	return script, filepath.Dir(script)
+}
+
+func marked(dir string) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, "mark*"))
+	return found
+}
+
+// theRun reads the only run of a process.
+func (p *chaosProcess) theRun() *recovery.Run {
+	p.t.Helper()
+	list, err := recovery.List(filepath.Join(p.runs, "chaos", "runs"))
+	if err != nil || len(list) != 1 {
+		p.t.Fatalf("%d runs, %v", len(list), err)
+	}
+	return list[0]
+}
+
+// pidOf finds the process of the run with an argument, such as the guardian's `guard`.
+func (p *chaosProcess) pidOf(arg string) int {
+	p.t.Helper()
+	for _, pid := range p.living() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if args := strings.Split(string(line), "\x00"); len(args) > 1 && args[1] == arg {
+			return pid
+		}
+	}
+	p.t.Fatalf("there is no `%s` process", arg)
+	return 0
+}
+
+func (p *chaosProcess) chaos(args ...string) (string, int) {
+	p.t.Helper()
+	c := exec.Command(os.Args[0], args...)
+	c.Env = p.cmd.Env
+	out, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Fatal(err)
+	}
+	return string(out), c.ProcessState.ExitCode()
+}
+
+func TestTheGuardianUndoesWhenTheRunnerIsKilled(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	if n := len(marked(dir)); n != 2 {
+		t.Fatalf("%d marks", n)
+	}
+	begun := time.Now()
+	p.cmd.Process.Kill()
+	waitFor(t, "the marks to be gone", func() bool { return len(marked(dir)) == 0 })
+	t.Logf("undone %s after SIGKILL", time.Since(begun).Round(time.Millisecond))
+	waitFor(t, "the guardian to end", func() bool { return len(p.living()) == 0 })
+	if r := p.theRun(); len(r.Open) != 0 || r.Status() != "died" {
+		t.Errorf("the journal says %s, open %v", r.Status(), r.Open)
+	}
+	if out, code := p.chaos("recover"); code != 0 || !strings.Contains(out, "nothing is left") {
+		t.Errorf("recover: %d %s", code, out)
+	}
+}
+
+func TestNewestFirstAlsoByTheGuardian(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\", undo: \"slow\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	p.cmd.Process.Kill()
+	time.Sleep(200 * time.Millisecond)
+	if got := marked(dir); len(got) != 2 {
+		t.Errorf("while the newest is being undone, %v is there", got)
+	}
+	waitFor(t, "the marks to be gone", func() bool { return len(marked(dir)) == 0 })
+}
+
+func TestARunWhoseGuardianDiesAborts(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	syscall.Kill(p.pidOf("guard"), syscall.SIGKILL)
+	if code := p.code(); code != 5 {
+		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestRecoverAfterBothWereKilled(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	guard := p.pidOf("guard")
+	// Stopped first, so that the guardian cannot act between the two.
+	syscall.Kill(guard, syscall.SIGSTOP)
+	p.cmd.Process.Kill()
+	syscall.Kill(guard, syscall.SIGKILL)
+	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	if n := len(marked(dir)); n != 2 {
+		t.Fatalf("%d marks are left, the test wants 2", n)
+	}
+	if out, _ := p.chaos("runs"); !strings.Contains(out, "unrecovered") {
+		t.Errorf("runs: %s", out)
+	}
+	// Nothing starts on top of it.
+	if out, code := p.chaos("script", script); code != 2 || !strings.Contains(out, "chaos recover "+p.theRun().ID) {
+		t.Errorf("a new run: %d %s", code, out)
+	}
+	if out, code := p.chaos("recover"); code != 0 {
+		t.Errorf("recover: %d %s", code, out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+	if out, code := p.chaos("recover"); code != 0 || !strings.Contains(out, "nothing is left") {
+		t.Errorf("recover again: %d %s", code, out)
+	}
+}
+
+func TestTheGuardianUndoesWhatAStuckRunnerDoesNot(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\") for 1s\n    wait 5m")
+	script2 := strings.Replace(readAll(t, script), "experiment \"marks\" {", "experiment \"marks\" {\n  deadline: 1s", 1)
+	os.WriteFile(script, []byte(strings.Replace(script2, " for 1s", "", 1)), 0o600)
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	p.cmd.Process.Signal(syscall.SIGSTOP) // a runner that hangs for good
+	waitFor(t, "the mark to be gone", func() bool { return len(marked(dir)) == 0 })
+	p.cmd.Process.Signal(syscall.SIGCONT)
+	if code := p.code(); code != 4 && code != 5 { // the deadline, or that the guardian is done
+		t.Errorf("exit %d\n%s", code, p.output.String())
+	}
+}
+
+func readAll(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestThreeCtrlCWhileTheFirstOfThreeUndosTakesItsTime(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\")\n    test.mark(\"mark3\", undo: \"slow\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	for range 3 {
+		p.cmd.Process.Signal(syscall.SIGINT)
+		time.Sleep(100 * time.Millisecond)
+	}
+	if code := p.code(); code != 4 {
+		t.Errorf("exit %d, want 4\n%s", code, p.output.String())
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+	if !strings.Contains(p.output.String(), "still undoing") {
+		t.Errorf("nothing tells what is left:\n%s", p.output.String())
+	}
+}
+
+func TestStopAbortsARunAndReturnsItsCode(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 5m")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "5m")
+	if out, code := p.chaos("stop"); code != 4 || !strings.Contains(out, "ended with 4") {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+	if out, code := p.chaos("stop"); code != 2 || !strings.Contains(out, "no run is alive") {
+		t.Errorf("stop again: %d %s", code, out)
+	}
+}
+
+func TestASecondRunOnTheSameTargetIsRefused(t *testing.T) {
+	pid := victim(t)
+	text := fmt.Sprintf(`experiment "pause" {
+  probe state = process.state(pid: %d)
+  steady { expect state.running }
+  hypothesis { always state.running }
+  inject {
+    process.pause(pid: %d)
+    wait 5m
+  }
+}
+`, pid, pid)
+	p := startChaos(t, "script", writeScript(t, text))
+	p.until("waiting", "5m")
+	q := startChaos(t, "script", writeScript(t, text))
+	if code := q.code(); code != 2 || !strings.Contains(q.output.String(), p.theRun().ID) {
+		t.Errorf("exit %d, want 2 and the name of the first run\n%s", code, q.output.String())
+	}
+}
+
+func TestAnUndoThatHangsDoesNotStopTheOthers(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\", undo: \"hang\")\n    test.mark(\"mark3\", undo: \"panic\")\n    test.mark(\"mark4\", undo: \"fail\")\n    test.mark(\"mark5\")")
+	p := startChaos(t, "script", script)
+	if code := p.code(); code != 6 {
+		t.Errorf("exit %d, want 6\n%s", code, p.output.String())
+	}
+	if got := marked(dir); len(got) != 3 {
+		t.Errorf("left: %v", got)
+	}
+	for _, n := range []string{"2", "3", "4"} {
+		if want := "by hand: rm " + filepath.Join(dir, "mark"+n); !strings.Contains(p.output.String(), want) {
+			t.Errorf("the output does not say %q:\n%s", want, p.output.String())
+		}
+	}
+}

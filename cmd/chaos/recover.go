@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"chaos/lang/value"
+	"chaos/runtime/env"
+	"chaos/runtime/recovery"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// exitLeft is the code for faults that are still there.
+const exitLeft = 6
+
+func newRecover(code *int) *cobra.Command {
+	var runs string
+	c := &cobra.Command{
+		Use:   "recover [RUN]",
+		Short: "undo what a dead run left behind",
+		Long: `Undoes the faults of runs whose process is gone, newest first, from their journals.
+Without RUN it looks at all runs. Exits with 0 when nothing is left, with 6 when something is.`,
+		Example: `  chaos recover
+  chaos recover 20261122-0612`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeRuns(&runs, func(r *recovery.Run) bool { return r.Unrecovered() }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := runsDir(runs)
+			if err != nil {
+				return err
+			}
+			list, err := chosen(dir, args)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if *code, err = recoverRuns(out, list, len(args) > 0); err == nil && *code == 0 {
+				fmt.Fprintln(out, "nothing is left")
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&runs, "runs", "", runsHelp)
+	return c
+}
+
+const runsHelp = "`DIR` where the folder of each run is kept (default: the user's state folder)"
+
+func runsDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	return defaultRuns()
+}
+
+// chosen is the run that was named, or else every run.
+func chosen(dir string, args []string) ([]*recovery.Run, error) {
+	if len(args) == 0 {
+		return recovery.List(dir)
+	}
+	r, err := recovery.Find(dir, args[0], nil)
+	if err != nil {
+		return nil, err
+	}
+	return []*recovery.Run{r}, nil
+}
+
+// recoverRuns undoes what can be undone. A run that lives is left alone; when it was named, that is worth a word.
+func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
+	code := 0
+	for _, r := range list {
+		switch {
+		case r.Alive && named:
+			return exitUsage, fmt.Errorf("run %s is alive (pid %d): `chaos stop %s` ends it, and undoes everything", r.ID, r.Pid, r.ID)
+		case r.Guarded && len(r.Open) > 0:
+			fmt.Fprintf(out, "run %s is being undone by its guardian: waiting\n", r.ID)
+			if again := awaitGuardian(r.Dir); again != nil {
+				r = again
+			}
+		}
+		if !r.Unrecovered() {
+			continue
+		}
+		// Whoever holds the lock is the only one who undoes: two of us at once would get into each other's way.
+		lock, err := recovery.Lock(r.Dir, recovery.GuardianLock)
+		if err != nil {
+			return exitLeft, fmt.Errorf("run %s: somebody else is undoing it: %w", r.ID, err)
+		}
+		fmt.Fprintf(out, "run %s of %s, %s: undoing %s\n", r.ID, r.Script, r.Started.Local().Format(time.DateTime), plural(len(r.Open), "fault"))
+		e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
+		left, err := recovery.Undo(families().Actions, e, r, "recover")
+		lock.Close()
+		for _, l := range left {
+			code = exitLeft
+			fmt.Fprintf(out, "  NOT UNDONE %s: %s\n", l.Text, l.Error)
+			if l.Manual != "" {
+				fmt.Fprintf(out, "    by hand: %s\n", l.Manual)
+			}
+		}
+		if err != nil {
+			return exitLeft, fmt.Errorf("run %s: its journal cannot be finished: %w", r.ID, err)
+		}
+		if len(left) == 0 {
+			fmt.Fprintf(out, "  undone\n")
+		}
+	}
+	return code, nil
+}
+
+func awaitGuardian(dir string) *recovery.Run {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		r, err := recovery.Read(dir)
+		if err != nil || !r.Guarded {
+			return r
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	return nil
+}
+
+func completeRuns(runs *string, keep func(*recovery.Run) bool) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		dir, err := runsDir(*runs)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		list, _ := recovery.List(dir)
+		var out []cobra.Completion
+		for _, r := range list {
+			if keep(r) {
+				out = append(out, cobra.CompletionWithDesc(r.ID, r.Status()+" "+r.Script))
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func newStop(code *int) *cobra.Command {
+	var runs string
+	c := &cobra.Command{
+		Use:   "stop [RUN]",
+		Short: "abort a run; it undoes everything",
+		Long:  "Asks a living run to abort, waits until it has undone everything, and exits with its exit code. Without RUN: the newest that lives.",
+		Example: `  chaos stop
+  chaos stop 20261122-0612`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeRuns(&runs, func(r *recovery.Run) bool { return r.Alive }),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := runsDir(runs)
+			if err != nil {
+				return err
+			}
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			r, err := recovery.Find(dir, name, func(r *recovery.Run) bool { return r.Alive })
+			if errors.Is(err, os.ErrNotExist) {
+				return errors.New("no run is alive")
+			}
+			if err != nil {
+				return err
+			}
+			if !r.Alive {
+				return fmt.Errorf("run %s is not alive: %s", r.ID, r.Status())
+			}
+			*code, err = stopRun(cmd.OutOrStdout(), r)
+			return err
+		},
+	}
+	c.Flags().StringVar(&runs, "runs", "", runsHelp)
+	return c
+}
+
+// stopRun signals the process that holds the run's lock. The pid stands in the journal; the lock shows that it still is
+// the runner, and not somebody who got its number.
+func stopRun(out io.Writer, r *recovery.Run) (int, error) {
+	fd, err := unix.PidfdOpen(r.Pid, 0)
+	if err != nil {
+		return exitUsage, fmt.Errorf("run %s: pid %d: %w", r.ID, r.Pid, err)
+	}
+	defer unix.Close(fd)
+	if again, err := recovery.Read(r.Dir); err != nil || !again.Alive {
+		return 0, nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		return exitUsage, fmt.Errorf("run %s: pid %d: %w", r.ID, r.Pid, err)
+	}
+	fmt.Fprintf(out, "run %s: aborting, undoing everything\n", r.ID)
+	for {
+		again, err := recovery.Read(r.Dir)
+		if err != nil {
+			return exitUsage, err
+		}
+		if !again.Alive {
+			if !again.Ended {
+				return exitLeft, fmt.Errorf("run %s died: `chaos recover %s`", r.ID, r.ID)
+			}
+			fmt.Fprintf(out, "run %s: ended with %d after %s\n", r.ID, again.Exit, value.DurationOf(time.Since(r.Started)).Short())
+			return again.Exit, nil
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"chaos/runtime/recovery"
+
+	"github.com/spf13/cobra"
+)
+
+// runLine is a run in the JSON of `chaos runs`.
+type runLine struct {
+	Run     string    `json:"run"`
+	Started time.Time `json:"started"`
+	Script  string    `json:"script"`
+	Status  string    `json:"status"`
+	Exit    *int      `json:"exit"`
+	Open    int       `json:"open_faults"`
+	Folder  string    `json:"folder"`
+}
+
+func newRuns() *cobra.Command {
+	var runs, format string
+	var most int
+	c := &cobra.Command{
+		Use:   "runs",
+		Short: "list past and present runs, newest first",
+		Example: `  chaos runs
+  chaos runs --format json | jq '.[] | select(.open_faults > 0)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := runsDir(runs)
+			if err != nil {
+				return err
+			}
+			list, err := recovery.List(dir)
+			if err != nil {
+				return err
+			}
+			if most > 0 && len(list) > most {
+				list = list[:most]
+			}
+			lines := make([]runLine, len(list))
+			for i, r := range list {
+				lines[i] = runLine{Run: r.ID, Started: r.Started, Script: r.Script, Status: r.Status(), Open: len(r.Open), Folder: r.Dir}
+				if r.Ended {
+					lines[i].Exit = &r.Exit
+				}
+			}
+			out := cmd.OutOrStdout()
+			switch format {
+			case "json":
+				enc := json.NewEncoder(out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(lines)
+			case "text":
+			default:
+				return fmt.Errorf("--format %s: it is text or json", format)
+			}
+			if len(lines) == 0 {
+				fmt.Fprintf(out, "no runs in %s\n", dir)
+				return nil
+			}
+			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "RUN\tSTARTED\tSTATUS\tSCRIPT")
+			for _, l := range lines {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Run, l.Started.Local().Format(time.DateTime), l.Status, l.Script)
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().StringVar(&runs, "runs", "", runsHelp)
+	c.Flags().StringVar(&format, "format", "text", "text or json")
+	c.Flags().IntVarP(&most, "most", "n", 20, "how many at most; 0 for all")
+	return c
+}
