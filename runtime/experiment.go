@@ -99,10 +99,9 @@ func (x *experiment) stepDone() {
 }
 
 // execute runs all phases. It returns only when everything is undone or named as left.
-func (x *experiment) execute(parent context.Context) (out outcome) {
+func (x *experiment) execute() (out outcome) {
 	x.began = time.Now()
-	x.sampling, x.stopSampling = context.WithCancel(context.WithoutCancel(parent))
-	x.ctx, x.abort = context.WithCancelCause(parent)
+	x.sampling, x.stopSampling = context.WithCancel(context.WithoutCancel(x.ctx))
 	defer x.abort(nil)
 	deadline, _ := x.duration(x.def.Deadline, x.vars, defaultDeadline)
 	x.deadline = x.began.Add(deadline)

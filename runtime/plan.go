@@ -29,11 +29,14 @@ func (x *experiment) plan(ctx context.Context) []diag.Diagnostic {
 			}
 			plan, err := x.planStep(ctx, s, args, x.vars)
 			var none *target.NoneError
+			var busy *target.BusyError
 			switch {
 			case err != nil && (conditional || section == x.def.Rollback):
 				// perhaps never needed, or on another world than today's: asked again right before the step
 			case errors.As(err, &none) && x.def.Setup != nil:
 				// expected after setup
+			case errors.As(err, &busy) && section == x.def.Inject:
+				// a step before it may make room
 			case err != nil:
 				report(s, "%s", err)
 			case len(plan.Missing) > 0:
@@ -65,6 +68,10 @@ func (x *experiment) replan() error {
 		ctx, cancel := context.WithTimeout(x.ctx, 30*time.Second)
 		defer cancel()
 		plan, err := x.planStep(ctx, s, args, x.vars)
+		var busy *target.BusyError
+		if errors.As(err, &busy) {
+			return
+		}
 		if err == nil && len(plan.Missing) > 0 {
 			err = errors.New(needs(plan.Missing))
 		}

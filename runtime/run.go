@@ -164,7 +164,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	r.stream = event.NewStream(nil)
 	var problems []diag.Diagnostic
 	for i, def := range r.opts.Script.Experiments {
-		plans[i] = r.prepare(def, shared)
+		plans[i] = r.prepare(ctx, def, shared)
 		problems = append(problems, plans[i].plan(ctx)...)
 	}
 	if len(problems) > 0 {
@@ -201,7 +201,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 			skipped = len(plans) - i
 			break
 		}
-		exit, goOn := x.report(ctx)
+		exit, goOn := x.report()
 		res.Exit = worse(res.Exit, exit)
 		if !goOn {
 			skipped = len(plans) - i - 1
@@ -246,12 +246,13 @@ func plainPathError(err error) string {
 }
 
 // prepare makes an experiment ready to be planned and executed.
-func (r *Run) prepare(def *check.Experiment, shared env.Env) *experiment {
+func (r *Run) prepare(ctx context.Context, def *check.Experiment, shared env.Env) *experiment {
 	var steady []*check.Check
 	if def.Steady != nil {
 		steady = def.Steady.Checks
 	}
 	x := &experiment{run: r, def: def, reg: r.opts.Registries, env: shared, vars: newVars(nil), judged: map[*claim]judgement{}, watching: map[*claim]*watcher{}}
+	x.ctx, x.abort = context.WithCancelCause(ctx) // now, since a signal may come as soon as it is the current one
 	for name, v := range r.opts.Params {
 		x.vars.set(name, v)
 	}
@@ -262,7 +263,7 @@ func (r *Run) prepare(def *check.Experiment, shared env.Env) *experiment {
 }
 
 // report executes one experiment and says what came of it.
-func (x *experiment) report(ctx context.Context) (exit int, goOn bool) {
+func (x *experiment) report() (exit int, goOn bool) {
 	x.stream = x.run.stream
 	x.board.stream = x.run.stream
 	start := event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)}
@@ -270,7 +271,7 @@ func (x *experiment) report(ctx context.Context) (exit int, goOn bool) {
 		start.Hypothesis = x.def.Hypothesis.Title
 	}
 	x.stream.Emit(start)
-	out := x.execute(ctx)
+	out := x.execute()
 	exit = exitCode(out, len(x.fruitless) > 0)
 	for _, f := range x.fruitless {
 		if out.reason == "" {

@@ -95,14 +95,14 @@ func locate(dir, path string) (place, error) {
 		}
 		return refuse("cannot be looked at: %s", filefail.Why(err))
 	}
-	if p.path, err = filepath.EvalSymlinks(p.given); err != nil {
+	if p.info, err = os.Stat(p.given); err == nil {
+		p.path, err = filepath.EvalSymlinks(p.given)
+	}
+	if err != nil {
 		if link.Mode()&fs.ModeSymlink != 0 && filefail.IsAbsent(err) {
 			to, _ := os.Readlink(p.given)
 			return refuse("is a link to %s, which does not exist; name the file itself", value.Quote(to))
 		}
-		return refuse("cannot be looked at: %s", filefail.Why(err))
-	}
-	if p.info, err = os.Lstat(p.path); err != nil {
 		return refuse("cannot be looked at: %s", filefail.Why(err))
 	}
 	switch {

@@ -27,14 +27,15 @@ type layers struct {
 
 type layer struct {
 	written
-	prior
-	dropped bool // it ended below another one
+	backup   string
+	restores string // hash of what its undo brings back
+	dropped  bool   // it ended below another one
 }
 
 func (l *layers) push(rec written, was prior) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.byPath[rec.Path] = append(l.byPath[rec.Path], &layer{written: rec, prior: was})
+	l.byPath[rec.Path] = append(l.byPath[rec.Path], &layer{written: rec, backup: was.Backup, restores: was.Hash})
 }
 
 // find is the index of a put, by the name of its temporary file, which is unique; -1 in another process.
@@ -80,13 +81,13 @@ func (l *layers) drop(rec written, was prior) error {
 		if above.dropped {
 			continue
 		}
-		if above.Hash != rec.Wrote {
+		if above.restores != rec.Wrote {
 			break
 		}
-		if err := handDown(above.Backup, was); err != nil {
+		if err := handDown(above.backup, was); err != nil {
 			return fmt.Errorf("%s lies below another file.put, which cannot be told: %s", rec.Path, filefail.Why(err))
 		}
-		list[i].dropped = true
+		above.restores, list[i].dropped = was.Hash, true
 		return nil
 	}
 	l.byPath[rec.Path] = append(list[:i:i], list[i+1:]...)

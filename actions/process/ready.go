@@ -58,17 +58,29 @@ func (r ready) free(ctx context.Context) error {
 	if r.connect(ctx) != nil {
 		return nil
 	}
-	who := "something else answers there"
+	if err := r.unheld(); err != nil {
+		return err
+	}
+	return r.busy("something else answers there")
+}
+
+// unheld is free for a plan: it only reads who listens.
+func (r ready) unheld() error {
 	_, port, _ := net.SplitHostPort(r.address)
 	n, _ := strconv.Atoi(port)
-	if holders, _, err := target.Listeners(n); err == nil && len(holders) > 0 {
-		list := make([]string, len(holders))
-		for i, p := range holders {
-			list[i] = p.Describe()
-		}
-		who = "process " + strings.Join(list, ", ") + " listens there"
+	holders, _, err := target.Listeners(n)
+	if err != nil || len(holders) == 0 {
+		return nil
 	}
-	return fmt.Errorf("%s is in use already: %s; end it, or choose another port", r.address, who)
+	list := make([]string, len(holders))
+	for i, p := range holders {
+		list[i] = p.Describe()
+	}
+	return r.busy("process " + strings.Join(list, ", ") + " listens there")
+}
+
+func (r ready) busy(who string) error {
+	return &target.BusyError{Text: fmt.Sprintf("%s is in use already: %s; end it, or choose another port", r.address, who)}
 }
 
 func (r ready) connect(ctx context.Context) error {

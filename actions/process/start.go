@@ -71,6 +71,11 @@ func planStart(_ context.Context, e env.Env, in startArgs) (actions.Plan, error)
 	if missing != nil {
 		plan.Missing = append(plan.Missing, *missing)
 	}
+	if in.Ready != "" {
+		if err := check.unheld(); err != nil {
+			return actions.Plan{}, err
+		}
+	}
 	plan.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
 		if missing != nil {
 			return actions.Fault{}, fmt.Errorf("there is no %s: %s", missing.Name, missing.Install)

@@ -118,8 +118,8 @@ func TestReady(t *testing.T) {
 		}
 		conn.Close()
 
-		// The port is taken now.
-		_, _, err = act(t, e, "process.start", args{
+		// The port is taken now, and a plan can see that.
+		_, err = plan(t, e, "process.start", args{
 			"command": text("python3"), "args": texts("-c", server, fmt.Sprint(port)), "ready": text(fmt.Sprintf(ready, port)),
 		})
 		wants(t, err, "in use already", "python3")

@@ -26,7 +26,8 @@ func Main() int {
 		return guardian.Serve(families().Actions, os.Stdin, os.Stdout)
 	}
 	// A reader that goes away (`chaos script … | head`) must not kill a run that has something to undo.
-	signal.Ignore(syscall.SIGPIPE)
+	// Caught and dropped, not ignored: what is ignored stays so in every program that we start.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := 0
 	root := newRoot(&code)
 	if err := root.Execute(); err != nil {

@@ -113,29 +113,55 @@ func (l List) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Source is a file's name and text, with its lines indexed.
+// Source is a file's name and text, indexed so that a place is found in nearly constant time, on a very long line too.
 type Source struct {
 	File  string
 	Text  string
 	lines []int // byte offset of each line's start
+	runes []int // the number of characters before each stride
 }
+
+// stride is how many bytes Pos may have to count through.
+const stride = 256
 
 // NewSource indexes text.
 func NewSource(file, text string) *Source {
-	s := &Source{File: file, Text: text, lines: []int{0}}
+	s := &Source{File: file, Text: text, lines: []int{0}, runes: make([]int, 0, len(text)/stride+1)}
+	n := 0
 	for i := 0; i < len(text); i++ {
+		if i%stride == 0 {
+			s.runes = append(s.runes, n)
+		}
+		if utf8.RuneStart(text[i]) {
+			n++
+		}
 		if text[i] == '\n' {
 			s.lines = append(s.lines, i+1)
 		}
 	}
+	if len(text)%stride == 0 {
+		s.runes = append(s.runes, n)
+	}
 	return s
+}
+
+// before is the number of characters before an offset.
+func (s *Source) before(offset int) int {
+	from := offset / stride * stride
+	n := s.runes[offset/stride]
+	for i := from; i < offset; i++ {
+		if utf8.RuneStart(s.Text[i]) {
+			n++
+		}
+	}
+	return n
 }
 
 // Pos converts a byte offset; an offset past the end is the end.
 func (s *Source) Pos(offset int) Pos {
 	offset = min(max(offset, 0), len(s.Text))
 	line := sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
-	return Pos{Offset: offset, Line: line, Col: utf8.RuneCountInString(s.Text[s.lines[line-1]:offset]) + 1}
+	return Pos{Offset: offset, Line: line, Col: s.before(offset) - s.before(s.lines[line-1]) + 1}
 }
 
 // Span converts a range of byte offsets.

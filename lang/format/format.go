@@ -114,14 +114,17 @@ func changed(before *token.List, text string) (diag.Diagnostic, bool) {
 		WithHint("this is a mistake of chaos, not yours: please report it together with the script"), true
 }
 
-// written are all tokens, comments too, without the line breaks: their number may change, and those that count are among
-// the Tokens.
+// written are all tokens, comments too, where the only white space is that a line ends: blank lines may come and go, line
+// breaks may not.
 func written(all []token.Token) []token.Token {
 	var out []token.Token
 	for _, t := range all {
-		if !lineBreak(t) {
+		if n := len(out); !lineBreak(t) || n > 0 && !lineBreak(out[n-1]) {
 			out = append(out, t)
 		}
+	}
+	if n := len(out); n > 0 && lineBreak(out[n-1]) {
+		out = out[:n-1]
 	}
 	return out
 }

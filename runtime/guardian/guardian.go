@@ -174,7 +174,8 @@ func (c *Client) Close() error {
 
 // Serve is the guardian's life. It returns the process' exit code.
 func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
-	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	// Caught and dropped, not ignored: what is ignored stays so in the commands that an undo runs.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
 	os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0) // refused without privilege, and then it stays as it is

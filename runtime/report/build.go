@@ -133,9 +133,11 @@ func (b *Builder) inside(e event.Event) {
 		b.x.Phases = append(b.x.Phases, b.phase)
 		b.tell(Moment{T: t, Kind: "phase", Text: d.Title, Detail: d.Detail})
 	case event.PhaseEnded:
-		b.endPhase(t)
-		if b.phase != nil && b.phase.Phase == d.Phase {
-			b.phase.OK, b.phase.Detail, b.phase.Took = &d.OK, d.Detail, sec(d.Took)
+		if p := b.phase; p != nil && p.Phase == d.Phase {
+			p.OK, p.Took = &d.OK, sec(d.Took)
+			if d.Detail != "" {
+				p.Detail = d.Detail
+			}
 		}
 	case event.Heading:
 		b.tell(Moment{T: t, Phase: d.Phase, Kind: "heading", Depth: d.Depth, Text: d.Text})
@@ -207,10 +209,7 @@ func (b *Builder) step(s *Step, depth int) {
 	if s.Does != "" {
 		text = s.Does
 	}
-	kind := "step"
-	if s.Kind == "wait" {
-		kind = "wait"
-	}
+	kind := map[string]string{"action": "step", "wait": "wait"}[s.Kind]
 	b.steps[s.Step] = &stepState{s, b.tell(Moment{T: s.Began, Phase: s.Phase, Kind: kind, Depth: depth, Text: text})}
 }
 
@@ -284,22 +283,13 @@ func (b *Builder) undoState(d event.UndoState) {
 	if d.Manual != "" {
 		r.Manual = d.Manual
 	}
-	f, ok := b.faults[d.Step]
-	if !ok {
-		return
-	}
-	reverted := !slices.ContainsFunc(f.Records, func(r *Record) bool { return r.State != "reverted" })
-	if f.closed && f.Error != "" || !f.closed && (b.x == nil || !b.x.Ended) {
-		f.Undone = f.Undone || reverted
-	}
-	if reverted && b.run.Ended {
-		f.Undone = true
+	if f, ok := b.faults[d.Step]; ok {
+		f.Undone = !slices.ContainsFunc(f.Records, func(r *Record) bool { return r.State != "reverted" })
 	}
 }
 
 func (b *Builder) undone(t event.Seconds, d event.FaultUndone) {
 	f := b.fault(d.Step, d.Text)
-	f.closed = true
 	f.Undone, f.Phase, f.At, f.Took, f.Error = d.OK, d.Phase, t, sec(d.Took), d.Error
 	if d.Does != "" {
 		f.Does = d.Does

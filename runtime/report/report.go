@@ -126,8 +126,6 @@ type Fault struct {
 	Took     event.Seconds `json:"took,omitempty"`
 	Error    string        `json:"error,omitempty"`
 	Records  []*Record     `json:"records,omitempty"`
-
-	closed bool // the runner said that it is done with it
 }
 
 // Record is one undo record of a fault.

@@ -45,6 +45,11 @@ type (
 	}
 )
 
+// BusyError says that something else stands where a step wants to be, now; a step before it may change that.
+type BusyError struct{ Text string }
+
+func (e *BusyError) Error() string { return e.Text }
+
 func (e *NoneError) Error() string { return fmt.Sprintf("%s matches nothing", e.Selector) }
 
 func (e *ManyError) Error() string {
