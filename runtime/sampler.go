@@ -138,8 +138,10 @@ func panicSite(stack []byte) string {
 			continue
 		}
 		if seen && !strings.HasPrefix(l, "\t") && !strings.HasPrefix(l, "runtime") {
-			name, _, _ := strings.Cut(l, "(0x")
-			return strings.TrimSuffix(name, "(...)")
+			if i := strings.LastIndexByte(l, '('); i > 0 { // the arguments
+				return l[:i]
+			}
+			return l
 		}
 	}
 	return "an unknown place"

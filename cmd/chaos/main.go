@@ -52,7 +52,7 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newScript(code), newCheck(code), newRuns(), newStop(code), newRecover(code), newVersion())
+	root.AddCommand(newScript(code), newCheck(code), newFmt(code), newRuns(), newStop(code), newRecover(code), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	return root
 }

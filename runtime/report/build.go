@@ -237,7 +237,7 @@ func (b *Builder) stepEnded(d event.StepEnded) {
 	default:
 		add(d.Note)
 	}
-	if s.Kind == "action" && s.For > 0 {
+	if s.Kind == "action" && s.For > 0 && d.Status == "done" {
 		add("for " + short(s.For))
 	}
 	if d.Status != "done" {

@@ -55,10 +55,10 @@ type (
 	junitProblem struct {
 		Message string `xml:"message,attr"`
 		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
+		Text    string `xml:",cdata"`
 	}
 	junitCharacter struct {
-		Text string `xml:",chardata"`
+		Text string `xml:",cdata"`
 	}
 )
 
@@ -76,7 +76,7 @@ func JUnit(w io.Writer, r *Report) error {
 	}
 	for _, n := range r.NotStarted {
 		c := junitCase{Name: "started", Class: n.Script, File: n.Script,
-			Error: &junitProblem{Type: "not started", Message: "nothing was started", Text: strings.Join(n.Problems, "\n")}}
+			Error: &junitProblem{Type: "not started", Message: "nothing was started", Text: text(n.Problems)}}
 		all.Suites = append(all.Suites, counted(junitSuite{Name: n.Script, File: n.Script, Time: seconds(0), Cases: []junitCase{c}}))
 	}
 	for _, s := range all.Suites {
@@ -103,7 +103,7 @@ func suite(run *Run, x *Experiment) junitSuite {
 	}
 	s.Cases = append(s.Cases, completedCase(x), restoredCase(x))
 	if story := x.story(); len(story) > 0 {
-		s.Out = &junitCharacter{Text: strings.Join(story, "\n")}
+		s.Out = &junitCharacter{Text: text(story)}
 	}
 	return counted(s)
 }
@@ -151,7 +151,7 @@ func checkCase(x *Experiment, c *Check) junitCase {
 	if c.Because != "" {
 		lines = append(lines, "because "+c.Because)
 	}
-	p := &junitProblem{Message: c.found(), Type: c.Result, Text: strings.Join(lines, "\n")}
+	p := &junitProblem{Message: c.found(), Type: c.Result, Text: text(lines)}
 	if p.Message == "" {
 		p.Message = values(c.Operands)
 	}
@@ -170,7 +170,7 @@ func completedCase(x *Experiment) junitCase {
 		if message == "" {
 			message = "the experiment is " + kind
 		}
-		out.Error = &junitProblem{Message: message, Type: kind, Text: strings.Join(x.failed(), "\n")}
+		out.Error = &junitProblem{Message: message, Type: kind, Text: text(x.failed())}
 	}
 	unclear := slices.ContainsFunc(x.in("hypothesis"), func(c *Check) bool { return c.Result == "inconclusive" })
 	switch {
@@ -190,7 +190,7 @@ func (x *Experiment) failed() []string {
 	for _, s := range x.Steps {
 		switch {
 		case s.Status == "failed":
-			out = append(out, fmt.Sprintf("%s: %s (at %s)", s.Text, s.Error, place(s.At)))
+			out = append(out, fmt.Sprintf("%s: %s (at %s)", s.Text, oneLine(s.Error), place(s.At)))
 		case s.Effect == "no":
 			out = append(out, fmt.Sprintf("%s: no effect: %s (at %s)", s.Text, s.Detail, place(s.At)))
 		}
@@ -211,8 +211,19 @@ func restoredCase(x *Experiment) junitCase {
 			lines = append(lines, "  by hand: "+l.Manual)
 		}
 	}
-	out.Failure = &junitProblem{Message: "not restored: " + left[0].Text, Type: "not restored", Text: strings.Join(lines, "\n")}
+	out.Failure = &junitProblem{Message: "not restored: " + left[0].Text, Type: "not restored", Text: text(lines)}
 	return out
+}
+
+// text joins lines for a CDATA section, which unlike an attribute is written as it is: without the characters that XML
+// does not have at all, see https://www.w3.org/TR/xml/#charsets.
+func text(lines []string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\n' && r != '\t' || r == 0xFFFE || r == 0xFFFF {
+			return 0xFFFD
+		}
+		return r
+	}, strings.ToValidUTF8(strings.Join(lines, "\n"), "\uFFFD"))
 }
 
 func seconds(s event.Seconds) string {

@@ -94,7 +94,7 @@ func (p *page) run(run *Run) {
 		p.line("> **This run has no end in its journal**: it runs still, or it was killed.\n")
 	}
 	if run.Skipped > 0 {
-		p.line("> %s not started.\n", plural(run.Skipped, "further experiment"))
+		p.line("> Not started: %s.\n", plural(run.Skipped, "further experiment"))
 	}
 	if len(run.Params) > 0 {
 		var list []string
@@ -134,7 +134,12 @@ func (p *page) title(level string, x *Experiment) {
 }
 
 func (p *page) experiment(x *Experiment) {
-	facts := []string{"**" + strings.ToUpper(x.Word()) + "**", x.judged()}
+	facts := []string{"**" + strings.ToUpper(x.Word()) + "**"}
+	for _, w := range []string{string(x.Verdict), string(x.Outcome), string(x.Restoration)} {
+		if w != "" && w != x.Word() {
+			facts = append(facts, w)
+		}
+	}
 	if x.Owner != "" {
 		facts = append(facts, "owner "+code(x.Owner))
 	}
@@ -191,7 +196,7 @@ func (p *page) checks(x *Experiment) {
 	p.line("| | check | seen | where |\n|---|---|---|---|")
 	for _, c := range list {
 		seen := c.Detail
-		if seen == "" && c.Kind == "expect" {
+		if c.Kind == "expect" && len(c.Operands) > 0 {
 			seen = values(c.Operands)
 		}
 		p.line("| %s | %s | %s | %s:%d |", icons[c.Result], cell(code(c.Text)), cell(escape(seen)), cell(escape(c.At.File)), c.At.Line)
@@ -206,11 +211,11 @@ func (p *page) failures(x *Experiment) {
 			continue
 		}
 		where := map[string]string{"steady": ", before the injection", "after": ", after the undo", "setup": ", in setup"}[c.Section]
-		p.line("**%s %s**%s, at %s", icons[c.Result], code(c.Text), where, place(c.At))
-		if found := c.found(); found != "" {
-			p.line("%s", escape(found))
+		found := c.found()
+		if found != "" {
+			found = ": " + found
 		}
-		p.line("")
+		p.line("**%s %s**%s, at %s%s\n", icons[c.Result], code(c.Text), where, place(c.At), escape(found))
 		if len(c.Operands) > 0 {
 			p.fence(table(c.Operands))
 		}
@@ -270,7 +275,7 @@ func (p *page) faults(x *Experiment) {
 		}
 	}
 	p.line("### Undone: %d of %s\n", undone, plural(len(x.Faults), "fault"))
-	p.line("| | what | if chaos had died | undone |\n|---|---|---|---|")
+	p.line("| | what | lifetime | undone |\n|---|---|---|---|")
 	for _, f := range x.Faults {
 		icon, when := "↶", clock(f.At)
 		switch {

@@ -84,7 +84,7 @@ func gameDay() []event.Event {
 	st.at(7.9, event.StepEnded{Step: 3, Status: "done", Took: s(0.5)}, event.PhaseEntered{Phase: event.After, Detail: "for 5s"})
 	st.at(12.9, judged("after", "expect home.status == 200", at(29, 12), "held"), judged("after", "expect workers == 2 || spare", at(31, 12), "held"),
 		event.PhaseEnded{Phase: event.After, OK: true, Took: s(5)},
-		judged("hypothesis", "expect during.load.errors == 0", at(36, 12), "held"),
+		event.CheckJudged{Section: "hypothesis", Kind: "eventually", Text: "eventually workers == 2 within 5s", At: at(36, 12), Result: "held", Detail: "false once, back within 2.5s", Evaluations: 12, False: 3},
 		event.PhaseEntered{Phase: event.UndoSetup},
 		event.UndoState{ID: "u1", Step: 1, State: "reverted"},
 		event.FaultUndone{Step: 1, Text: `process.start("./fizzbuzz") as worker`, Does: "start ./fizzbuzz", OK: true, Phase: event.UndoSetup, Took: s(0.078248)},
@@ -170,7 +170,7 @@ func render(t *testing.T, format string, r *Report) []byte {
 
 func TestGolden(t *testing.T) {
 	list := gameDay()
-	unfinished := list[:11] // killed while the worker was paused
+	unfinished := list[:18] // killed while the worker was paused
 	one := append(list[:1:1], list[len(list)-7:]...)
 	refused := build(nil)
 	b := Builder{report: *refused}
@@ -218,7 +218,7 @@ func TestTornAnywhere(t *testing.T) {
 // What `chaos recover` did after a crash stands in the report too.
 func TestRecoveredLater(t *testing.T) {
 	var st stream
-	st.list = gameDay()[:11]
+	st.list = gameDay()[:18]
 	r := build(st.list)
 	if left := r.Runs[0].Experiments[0].Leftovers(); len(left) != 2 || left[1].Manual != "kill -CONT 4712" {
 		t.Fatalf("left: %+v", left)
@@ -234,6 +234,7 @@ func TestRecoveredLater(t *testing.T) {
 func TestJUnitRoundTrip(t *testing.T) {
 	r := build(gameDay())
 	r.Runs[0].Experiments[0].Title = "letters that XML does not like: \x00 <&\"'> ]]> \xff"
+	r.Runs[0].Experiments[1].Steps[0].Error = "nor these: \x00 \x1b[1m <&\"'> ]]> \xff"
 	data := render(t, "junit", r)
 	var back junitSuites
 	dec := xml.NewDecoder(bytes.NewReader(data))

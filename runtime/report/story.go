@@ -17,6 +17,9 @@ var marks = map[string]string{
 func (x *Experiment) story() []string {
 	var out []string
 	for _, m := range x.Timeline {
+		if m.Kind == "abort" && m.Detail == "guard" { // the guard's own line stands above
+			continue
+		}
 		t := fmt.Sprintf("%8s  ", clock(m.T))
 		if m.Kind == "phase" {
 			name := string(m.Phase)

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	draws = flag.Int("draws", 60, "how many draws of the crash matrix")
+	seed  = flag.Uint64("seed", 0, "of the crash matrix; 0 draws one")
+)
+
+// place is the small world of one draw: a folder and a process that the test owns. Its snapshot is everything that a fault
+// of the matrix may change; after the catastrophe it must read as before.
+type place struct {
+	t    *testing.T
+	dir  string
+	pid  int
+	port int
+}
+
+func newPlace(t *testing.T) *place {
+	p := &place{t: t, dir: t.TempDir(), pid: victim(t), port: freePort(t)}
+	if err := os.WriteFile(filepath.Join(p.dir, "config"), []byte("before\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// snapshot reads the world.
+func (p *place) snapshot() string {
+	var b strings.Builder
+	entries, _ := os.ReadDir(p.dir)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".chaos") {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		data, _ := os.ReadFile(filepath.Join(p.dir, e.Name()))
+		fmt.Fprintf(&b, "file %s %s %q\n", e.Name(), info.Mode(), data)
+	}
+	state := procState(p.pid)
+	if strings.Contains("RSD", state) {
+		state = "runs"
+	}
+	fmt.Fprintf(&b, "process %s\n", state)
+	if listening(p.port) {
+		fmt.Fprintf(&b, "port in use\n")
+	}
+	return b.String()
+}
+
+// matrixFault is a reversible fault: the statements that inject it, with PID, DIR and PORT filled in.
+type matrixFault struct {
+	name   string
+	inject string
+	needs  []string
+}
+
+// matrixFaults are all reversible actions that there are.
+var matrixFaults = []matrixFault{
+	{name: "test.mark", inject: `test.mark("DIR/mark")`},
+	{name: "process.start", inject: `process.start("python3", args: ["-c", "import socket,time; s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', PORT)); s.listen(); time.sleep(300)"], ready: "127.0.0.1:PORT")`, needs: []string{"python3"}},
+	{name: "process.pause", inject: `process.pause(pid: PID)`},
+	{name: "pause and mark", inject: "process.pause(pid: PID)\n    test.mark(\"DIR/mark\")"},
+	{name: "two marks, timed", inject: "parallel {\n      test.mark(\"DIR/mark1\") for 100ms\n      test.mark(\"DIR/mark2\") for 150ms\n    }"},
+}
+
+// catastrophe is what happens to a run at a random instant. It returns when nothing more is to come.
+type catastrophe struct {
+	name  string
+	codes []int  // with which the runner may end; nil: it is killed
+	extra string // a member of the experiment
+	after string // statements behind the fault
+	do    func(*chaosProcess)
+}
+
+var catastrophes = []catastrophe{
+	{name: "nothing", codes: []int{0}, after: "wait 200ms"},
+	{name: "SIGKILL of the runner", do: func(p *chaosProcess) { p.cmd.Process.Kill() }},
+	{name: "SIGKILL of the guardian", codes: []int{0, 5}, do: func(p *chaosProcess) {
+		if pid := p.find("guard"); pid > 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}, after: "wait 300ms"},
+	{name: "SIGKILL of both, then recover", do: func(p *chaosProcess) {
+		guard := p.find("guard")
+		if guard > 0 {
+			syscall.Kill(guard, syscall.SIGSTOP)
+		}
+		p.cmd.Process.Kill()
+		if guard > 0 {
+			syscall.Kill(guard, syscall.SIGKILL)
+		}
+	}},
+	{name: "SIGKILL of the helper", codes: []int{0, 5}, do: func(p *chaosProcess) {
+		if pid := p.find("hold"); pid > 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}, after: "wait 300ms"},
+	{name: "SIGTERM", codes: []int{0, 4}, do: signalWith(syscall.SIGTERM), after: "wait 300ms"},
+	{name: "SIGINT", codes: []int{0, 4}, do: signalWith(syscall.SIGINT), after: "wait 300ms"},
+	{name: "SIGHUP", codes: []int{0, 4}, do: signalWith(syscall.SIGHUP), after: "wait 300ms"},
+	{name: "SIGINT, three times", codes: []int{0, 4, 6}, do: func(p *chaosProcess) {
+		for range 3 {
+			p.cmd.Process.Signal(syscall.SIGINT)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}, after: "wait 300ms"},
+	{name: "panic in a probe", codes: []int{5}, extra: "probe bad = test.panic() every 40ms\n  probe bad2 = test.panic() every 40ms", after: "wait 300ms"},
+	{name: "panic in an action", codes: []int{5}, after: "test.mark(\"DIR/panicked\", act: \"panic\")"},
+	{name: "a failing step", codes: []int{5}, after: "exec.run(\"false\")"},
+	{name: "the deadline", codes: []int{4}, extra: "deadline: 400ms", after: "wait 5m"},
+	{name: "an undo that fails", codes: []int{6}, after: "test.mark(\"DIR/left\", undo: \"fail\")"},
+	{name: "an undo that hangs", codes: []int{6}, after: "test.mark(\"DIR/left\", undo: \"hang\")"},
+	{name: "SIGKILL of the runner while it undoes", do: func(p *chaosProcess) {
+		p.cmd.Process.Signal(syscall.SIGINT)
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+		p.cmd.Process.Kill()
+	}},
+}
+
+func signalWith(s syscall.Signal) func(*chaosProcess) {
+	return func(p *chaosProcess) { p.cmd.Process.Signal(s) }
+}
+
+// find is pidOf that may find nothing.
+func (p *chaosProcess) find(arg string) int {
+	for _, pid := range p.living() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if args := strings.Split(string(line), "\x00"); len(args) > 1 && args[1] == arg {
+			return pid
+		}
+	}
+	return 0
+}
+
+// TestCrashMatrix draws a fault, a catastrophe and an instant, and looks whether the world is as it was before.
+func TestCrashMatrix(t *testing.T) {
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()>>32 + 1
+	}
+	t.Logf("seed %d: repeat with -run TestCrashMatrix -seed=%d -draws=%d", s, s, *draws)
+	r := rand.New(rand.NewPCG(s, s))
+	for i := range *draws {
+		f, c := matrixFaults[r.IntN(len(matrixFaults))], catastrophes[r.IntN(len(catastrophes))]
+		if i < len(matrixFaults)*2 { // each fault meets the two worst catastrophes, whatever is drawn
+			f = matrixFaults[i/2]
+			c = catastrophes[1+2*(i%2)]
+		}
+		instant := time.Duration(r.IntN(120)) * time.Millisecond
+		early := r.IntN(4) == 0
+		t.Run(fmt.Sprintf("%d %s, %s", i, f.name, c.name), func(t *testing.T) {
+			need(t, f.needs...)
+			drawOne(t, f, c, instant, early)
+		})
+	}
+}
+
+func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, early bool) {
+	place := newPlace(t)
+	before := place.snapshot()
+	after := c.after
+	if after == "" {
+		after = "wait 5m"
+	}
+	steady := "state.running"
+	if strings.Contains(c.extra, "bad") {
+		steady += " and bad"
+	}
+	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "DIR", place.dir, "PORT", fmt.Sprint(place.port)).Replace(fmt.Sprintf(`experiment "matrix" {
+  recovery: 2s
+  probe state = process.state(pid: PID) every 30ms
+  %s
+  steady { expect state.running }
+  hypothesis { always %s }
+  inject {
+    %s
+    %s
+  }
+}
+`, c.extra, steady, f.inject, after))
+	path := filepath.Join(place.dir, "test.chaos")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startChaos(t, "script", path)
+	if c.do != nil {
+		if !early {
+			waitFor(t, "the injection", func() bool {
+				return slices.ContainsFunc(p.journal(), func(l journalLine) bool { return l.Kind == "phase_entered" && strings.Contains(string(l.Data), `"during"`) })
+			})
+		}
+		time.Sleep(instant)
+		c.do(p)
+	}
+	code := p.code()
+	if c.codes != nil && !slices.Contains(c.codes, code) && !(early && code == -1) {
+		t.Errorf("exit %d, want one of %v", code, c.codes)
+	}
+	// A guardian may have to finish its work, and the helper its own.
+	waitFor(t, "all processes of the run to end", func() bool { return len(p.living()) == 0 })
+	if out, rc := p.chaos("recover"); rc != 0 && !strings.Contains(c.name, "an undo that") {
+		t.Errorf("recover: %d %s", rc, out)
+	}
+	got := place.snapshot()
+	if strings.Contains(c.name, "an undo that") {
+		got = strings.Replace(got, fmt.Sprintf("file left -rw------- %q\n", ""), "", 1)
+	}
+	if got != before {
+		t.Errorf("before:\n%safter:\n%s", before, got)
+	}
+	if out, _ := p.chaos("runs"); strings.Contains(out, "unrecovered") != strings.Contains(c.name, "an undo that") {
+		t.Errorf("the journal does not tell the truth:\n%s", out)
+	}
+	if t.Failed() {
+		t.Logf("instant %s, early %v\n%s\n%s", instant, early, text, p.output.String())
+		for _, l := range p.journal() {
+			if !slices.Contains([]string{"sample", "step_started", "check_judged"}, l.Kind) {
+				t.Logf("%s %s", l.Kind, l.Data)
+			}
+		}
+	}
+}
