@@ -75,6 +75,8 @@ func (x *experiment) statement(ctx context.Context, b block, s check.Stmt) error
 			x.stream.Emit(event.Heading{Phase: b.phase, Text: s.Title, Depth: b.depth})
 		}
 		return x.scoped(ctx, b, newVars(b.vars), s.Body)
+	case *check.Composite:
+		return x.composite(ctx, b, s)
 	case *check.LetStmt:
 		v := x.eval(s.Value, b.vars, time.Time{})
 		if v.IsMissing() {
@@ -108,6 +110,47 @@ func (x *experiment) scoped(ctx context.Context, b block, v *vars, body []check.
 		}
 	}()
 	return x.statements(ctx, b.inside(s, v), body)
+}
+
+// composite runs the steps of an action that the script defines, with its arguments as they are now. Its faults go to the
+// scope around it; with `for` they are held together and undone together, however the body ends.
+func (x *experiment) composite(ctx context.Context, b block, s *check.Composite) (err error) {
+	args := newVars(x.vars) // not the names of the caller
+	for _, a := range s.Args {
+		v := x.eval(a.Value, b.vars, time.Time{})
+		if v.IsMissing() {
+			return &stepError{text: s.Text, err: fmt.Errorf("`%s` has no value: %s", a.Name, v.Why())}
+		}
+		args.set(a.Name, v)
+	}
+	lasts, err := x.duration(s.For, b.vars, 0)
+	if err != nil {
+		return &stepError{text: s.Text, err: err}
+	}
+	text := s.Text
+	if s.Because != "" {
+		text += ", because " + s.Because
+	}
+	x.stream.Emit(event.Heading{Phase: b.phase, Text: text, Depth: b.depth})
+	if lasts <= 0 {
+		return x.statements(ctx, b.inside(b.scope, args), s.Body)
+	}
+	held := &scope{}
+	defer func() {
+		r := recover()
+		if uerr := x.undoScope(held, b.phase); err == nil {
+			err = uerr
+		}
+		if r != nil {
+			panic(r)
+		}
+		x.stepDone()
+	}()
+	if err := x.statements(ctx, b.inside(held, args), s.Body); err != nil {
+		return err
+	}
+	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: "hold it for " + short(lasts), Most: event.Seconds(lasts), Depth: b.depth + 1, At: place(s.Span)})
+	return pause(ctx, lasts)
 }
 
 func (x *experiment) repeat(ctx context.Context, b block, s *check.Repeat) error {
@@ -222,7 +265,7 @@ func (x *experiment) waitUntil(ctx context.Context, b block, s *check.WaitUntil)
 	if err != nil {
 		return fail(err)
 	}
-	names := x.direct(s.Cond)
+	names := x.probesIn(s.Cond, b.vars)
 	if err := x.open(ctx, names); err != nil {
 		return fail(err)
 	}
@@ -291,7 +334,7 @@ func (x *experiment) precondition(ctx context.Context, b block, c *check.Check) 
 // ready makes sure that every probe that an expression reads has a sample, so that what follows is not a race with the
 // first one.
 func (x *experiment) ready(ctx context.Context, b block, e *expr.Expr) error {
-	names := x.direct(e)
+	names := x.probesIn(e, b.vars)
 	if err := x.open(ctx, names); err != nil {
 		return &stepError{text: e.Text(), err: err}
 	}
@@ -516,6 +559,11 @@ func needs(list []spec.Need) string {
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// probesIn lists the probes that an expression reads where a parameter of a definition may be called like one.
+func (x *experiment) probesIn(e *expr.Expr, v *vars) []string {
+	return slices.DeleteFunc(x.direct(e), func(n string) bool { _, bound := v.get(n); return bound })
 }
 
 // direct lists the probes whose latest samples an expression reads, those behind `steady` included.

@@ -19,6 +19,9 @@ import (
 // All lists the actions of this family.
 func All() []actions.Action { return []actions.Action{run()} }
 
+// Reverters lists what undoes their records.
+func Reverters() []actions.Reverter { return []actions.Reverter{runReverter{}} }
+
 type runArgs struct {
 	Command string                 `chaos:"command,required,positional" help:"a name in the PATH, or a path that starts at the script's folder"`
 	Args    []string               `chaos:"args" help:"its arguments, each as it is: no shell splits or expands them"`
@@ -27,6 +30,7 @@ type runArgs struct {
 	Stdin   string                 `chaos:"stdin" help:"what it reads from its standard input; without it nothing"`
 	Timeout time.Duration          `chaos:"timeout" default:"30s" help:"how long it may run; then it is killed with all its children, and the step failed"`
 	Allow   []int                  `chaos:"allow" default:"[0]" help:"the exit codes that count as success; 128 plus the signal's number where a signal killed it"`
+	Undo    []string               `chaos:"undo" help:"the command that takes it back, with its arguments, as one list. It runs in the same dir with the same env, timeout and allow, and must be safe to run twice, and where the first command never ran"`
 }
 
 // Result is what a command left, for as.
@@ -45,10 +49,12 @@ var resultType = func() *value.Type {
 func run() actions.Action {
 	return actions.Define(spec.Call{
 		Name:     "exec.run",
-		Summary:  "Runs a command and waits for its end; nothing knows how to undo what it did.",
-		Example:  `exec.run("sh", args: ["-c", "echo hello"], timeout: 5s) as greeting`,
+		Summary:  "Runs a command and waits for its end; only `undo` knows how to take back what it did.",
+		Example:  `exec.run("touch", args: ["maintenance"], undo: ["rm", "-f", "maintenance"]) for 30s`,
 		Result:   resultType,
-		Lifetime: string(actions.Irreversible),
+		Undo:     "run the command of `undo`; that its exit code is a success is the verification",
+		UndoArg:  "undo",
+		Lifetime: string(actions.Guardian),
 	}, plan)
 }
 
@@ -64,22 +70,48 @@ func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
 		Lifetime: actions.Irreversible,
 		Does:     "run " + command.Line(in.Command, in.Args),
 	}
-	path, err := command.Find(e.Dir, in.Command)
-	if err != nil {
-		var missing *command.MissingError
-		if !errors.As(err, &missing) {
-			return actions.Plan{}, err
-		}
-		p.Missing = []spec.Need{{Kind: "tool", Name: in.Command, Install: missing.Remedy()}}
+	act := command.Spec{
+		Command: in.Command, Args: in.Args, Dir: command.Resolve(e.Dir, in.Dir), Env: environment, Stdin: in.Stdin, Timeout: in.Timeout,
+	}
+	if act.Path, err = find(&p, e, in.Command); err != nil {
+		return actions.Plan{}, err
+	}
+	if in.Undo == nil {
+		p.Inject = func(ctx context.Context, _ actions.Ledger) (actions.Fault, error) { return inject(ctx, in, act) }
 		return p, nil
 	}
-	p.Inject = func(ctx context.Context, _ actions.Ledger) (actions.Fault, error) {
-		return inject(ctx, in, command.Spec{
-			Command: in.Command, Path: path, Args: in.Args, Dir: command.Resolve(e.Dir, in.Dir), Env: environment,
-			Stdin: in.Stdin, Timeout: in.Timeout,
-		})
+	if len(in.Undo) == 0 || in.Undo[0] == "" {
+		return actions.Plan{}, errors.New("`undo` names no command; write one with its arguments as a list, as in `undo: [\"rm\", \"-f\", \"maintenance\"]`")
+	}
+	p.Lifetime, p.Why = actions.Guardian, "what a command did stays until another one takes it back"
+	p.Undo = []string{"run " + command.Line(in.Undo[0], in.Undo[1:])}
+	back := undone{Command: in.Undo[0], Args: in.Undo[1:], Dir: act.Dir, Env: withPath(environment), Timeout: in.Timeout, Allow: in.Allow}
+	if back.Path, err = find(&p, e, in.Undo[0]); err != nil {
+		return actions.Plan{}, err
+	}
+	p.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
+		id, err := intend(led, act, back)
+		if err != nil {
+			return actions.Fault{}, err
+		}
+		f, err := inject(ctx, in, act)
+		if err != nil {
+			return actions.Fault{}, err
+		}
+		return f, led.Applied(id)
 	}
 	return p, nil
+}
+
+// find looks a command up; what is not there is missing in the plan.
+func find(p *actions.Plan, e env.Env, name string) (string, error) {
+	path, err := command.Find(e.Dir, name)
+	var missing *command.MissingError
+	if errors.As(err, &missing) {
+		p.Missing = append(p.Missing, spec.Need{Kind: "tool", Name: name, Install: missing.Remedy()})
+		return "", nil
+	}
+	return path, err
 }
 
 func inject(ctx context.Context, in runArgs, s command.Spec) (actions.Fault, error) {

@@ -2,40 +2,114 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strings"
+
+	"chaos/lang/diag"
+	"chaos/lang/lint"
+	"chaos/lang/spec"
 
 	"github.com/spf13/cobra"
 )
 
+type checkFlags struct {
+	format string
+	strict bool
+}
+
 func newCheck(code *int) *cobra.Command {
-	return &cobra.Command{
+	var f checkFlags
+	c := &cobra.Command{
 		Use:   "check FILE…",
 		Short: "find all mistakes in scripts, without running anything",
-		Long:  "Checks each script whole: words, names, types, units, places. Exits with 0 when there is none, with 2 otherwise.",
+		Long: `Checks each script whole: words, names, types, units, places. What checks is looked at once more, for
+what is right and yet looks wrong; such a warning is silenced where it stands:
+
+  // lint:ignore NAME reason
+
+Exits with 2 on any error, with 0 otherwise. "chaos explain CODE" explains a message at length.`,
 		Example: `  chaos check game-day.chaos
-  chaos check experiments/*.chaos`,
+  chaos check --strict experiments/*.chaos
+  chaos check --format github experiments/*.chaos`,
 		Args: atLeastOne("chaos check FILE…"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			reg := families()
-			bad := 0
-			for _, path := range args {
-				src, script, diags := load(path, reg)
-				show(os.Stderr, diags, src)
-				if diags.HasErrors() {
-					bad++
-					if n, _ := count(diags); true {
-						fmt.Fprintf(os.Stderr, "\n%s: %s\n", path, plural(n, "error"))
-					}
-					continue
-				}
-				fmt.Fprintf(os.Stdout, "%s: %s, no mistakes\n", path, plural(len(script.Experiments), "experiment"))
-			}
-			if bad > 0 {
-				*code = exitUsage
-			}
-			return nil
+			var err error
+			*code, err = runCheck(os.Stdout, os.Stderr, args, f)
+			return err
 		},
 	}
+	c.Flags().StringVar(&f.format, "format", "text", "how to write it: `text, json` or github")
+	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 2 on warnings too")
+	return c
+}
+
+// runCheck checks all files, whatever is wrong with the first. Text for people goes to problems, all that a tool wants to out.
+func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error) {
+	switch f.format {
+	case "text", "json", "github":
+	default:
+		d := ""
+		if near, ok := diag.Nearest(f.format, []string{"text", "json", "github"}); ok {
+			d = fmt.Sprintf(" (did you mean %s?)", near)
+		}
+		return exitUsage, fmt.Errorf("--format is text, json or github, not %q%s", f.format, d)
+	}
+	reg := families()
+	code := 0
+	var all diag.List
+	for i, path := range paths {
+		src, diags, experiments := checkFile(path, reg)
+		errors, warnings := count(diags)
+		if errors > 0 || f.strict && warnings > 0 {
+			code = exitUsage
+		}
+		all = append(all, diags...)
+		if f.format != "text" {
+			continue
+		}
+		if i > 0 && len(diags) > 0 {
+			fmt.Fprintln(problems)
+		}
+		show(problems, diags, src)
+		if len(diags) > 0 {
+			fmt.Fprintf(problems, "\n%s: %s\n", path, counts(errors, warnings))
+			continue
+		}
+		fmt.Fprintf(out, "%s: %s, no mistakes\n", path, plural(experiments, "experiment"))
+	}
+	switch f.format {
+	case "json":
+		return code, diag.JSON(out, all)
+	case "github":
+		diag.GitHub(out, all)
+	}
+	return code, nil
+}
+
+// checkFile finds the mistakes of one file; where there is none, what looks like one.
+func checkFile(path string, cat spec.Catalogue) (src *diag.Source, diags diag.List, experiments int) {
+	src, file, script, diags := loadFile(path, cat)
+	if script == nil {
+		return src, diags, 0
+	}
+	if !diags.HasErrors() {
+		diags = append(diags, lint.Lint(file, script)...)
+		diags.Sort()
+	}
+	return src, diags, len(script.Experiments)
+}
+
+// counts says how many there are of each, as "2 errors, 1 warning".
+func counts(errors, warnings int) string {
+	var parts []string
+	if errors > 0 {
+		parts = append(parts, plural(errors, "error"))
+	}
+	if warnings > 0 {
+		parts = append(parts, plural(warnings, "warning"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func plural(n int, noun string) string {

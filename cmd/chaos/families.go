@@ -2,8 +2,12 @@ package main
 
 import (
 	"chaos/actions"
+	actcpu "chaos/actions/cpu"
+	actdisk "chaos/actions/disk"
 	actexec "chaos/actions/exec"
 	"chaos/actions/log"
+	actmemory "chaos/actions/memory"
+	actnetwork "chaos/actions/network"
 	actprocess "chaos/actions/process"
 	"chaos/probes"
 	probexec "chaos/probes/exec"
@@ -23,6 +27,10 @@ func families() runtime.Registries {
 	a.AddReverters(actprocess.Reverters()...)
 	a.Add(actexec.All()...)
 	a.Add(log.All()...)
+	actcpu.Register(a)
+	actmemory.Register(a)
+	actdisk.Register(a)
+	actnetwork.Register(a)
 	p := probes.NewRegistry()
 	p.Add(http.All()...)
 	p.Add(tcp.All()...)

@@ -14,15 +14,21 @@ import (
 
 // load reads, parses and checks one file. The source is nil when the file could not be read.
 func load(path string, cat spec.Catalogue) (*diag.Source, *check.Script, diag.List) {
+	src, _, script, diags := loadFile(path, cat)
+	return src, script, diags
+}
+
+// loadFile is load with the tree, which is nil when there is no source.
+func loadFile(path string, cat spec.Catalogue) (*diag.Source, *syntax.File, *check.Script, diag.List) {
 	src, diags := syntax.Load(path)
 	if src == nil || diag.List(diags).HasErrors() {
-		return src, nil, diags
+		return src, nil, nil, diags
 	}
 	file, parsed := syntax.Parse(src)
 	script, checked := check.File(file, cat, check.Options{})
 	all := append(diag.List(parsed), checked...)
 	all.Sort()
-	return src, script, all
+	return src, file, script, all
 }
 
 // show prints diagnostics with their source lines.

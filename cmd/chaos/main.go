@@ -9,6 +9,7 @@ import (
 
 	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
+	"chaos/runtime/stress"
 
 	"github.com/spf13/cobra"
 )
@@ -22,6 +23,7 @@ func main() { os.Exit(Main()) }
 func Main() int {
 	// The helpers are this binary too. They must not pass through anything that could fail or print.
 	hold.MaybeServe()
+	stress.MaybeServe()
 	if len(os.Args) == 2 && os.Args[1] == guardian.Command {
 		return guardian.Serve(families().Actions, os.Stdin, os.Stdout)
 	}
@@ -52,7 +54,9 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newScript(code), newCheck(code), newFmt(code), newRuns(), newStop(code), newRecover(code), newVersion())
-	root.CompletionOptions.HiddenDefaultCmd = false
+	check := newCheck(code)
+	check.ValidArgsFunction = completeScripts
+	root.AddCommand(newScript(code), check, newExplain(), newDoc(), newReport(), newCompletion(), newFmt(code), newRuns(), newStop(code), newRecover(code), newVersion())
+	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -31,6 +31,8 @@ type scriptFlags struct {
 	events   string
 	plain    bool
 	rehearse bool
+	reports  []string
+	selected selection
 }
 
 func newScript(code *int) *cobra.Command {
@@ -44,6 +46,8 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 3 not steady before, nothing injected · 4 aborted, restored · 5 inconclusive · 6 not restored`,
 		Example: `  chaos script game-day.chaos
   chaos script game-day.chaos --param base=http://127.0.0.1:8080 --seed 42
+  chaos script game-day.chaos --list
+  chaos script *.chaos --tag nightly --report report.md --report junit.xml
   chaos script game-day.chaos --events - --plain | jq .kind`,
 		Args: atLeastOne("chaos script FILE…"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -57,6 +61,10 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
 	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
+	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .md, .json, or .xml for JUnit (repeatable)")
+	f.selected.flags(c)
+	c.ValidArgsFunction = completeScripts
+	c.RegisterFlagCompletionFunc("param", ofScripts(completeParams))
 	c.Flags().BoolVar(&f.rehearse, "rehearse", false, "setup, before and after only: inject nothing")
 	return c
 }
@@ -70,7 +78,10 @@ type prepared struct {
 }
 
 // runScripts checks all files before it runs the first.
-func runScripts(paths []string, f scriptFlags) (int, error) {
+func runScripts(paths []string, f scriptFlags) (code int, err error) {
+	if err := f.selected.valid(); err != nil {
+		return exitUsage, err
+	}
 	reg := families()
 	given, err := splitParams(f.params)
 	if err != nil {
@@ -82,46 +93,88 @@ func runScripts(paths []string, f scriptFlags) (int, error) {
 			return exitUsage, err
 		}
 	}
-	var ready []prepared
-	bad := 0
-	for _, path := range paths {
-		src, script, diags := load(path, reg)
-		var params map[string]value.Value
-		if !diags.HasErrors() {
-			var more []diag.Diagnostic
-			params, more = check.BindParams(allParams(script), given, os.LookupEnv)
-			diags = append(diags, more...)
-		}
-		show(os.Stderr, diags, src)
-		if n, _ := count(diags); n > 0 {
-			bad++
-			fmt.Fprintf(os.Stderr, "\n%s: %s, nothing was started\n", path, plural(n, "error"))
-			continue
-		}
-		if len(script.Experiments) == 0 {
-			bad++
-			fmt.Fprintf(os.Stderr, "%s: there is no experiment in it\n", path)
-			continue
-		}
-		ready = append(ready, prepared{path, src, script, params})
+	if f.selected.list != "" {
+		f.reports = nil // listing runs nothing, so there is nothing to report
 	}
-	if bad > 0 {
-		return exitUsage, nil
+	written, err := openReports(f.reports)
+	if err != nil {
+		return exitUsage, err
+	}
+	defer written.write(os.Stderr)
+	ready, code, err := prepare(paths, given, f.selected, reg, written)
+	if err != nil || code != 0 || ready == nil {
+		return code, err
 	}
 	out, sinks, done, err := outputs(f)
 	if err != nil {
 		return exitUsage, err
 	}
 	defer done()
+	sinks = append(sinks, written)
 	worst := 0
 	for _, p := range ready {
-		code, goOn := runOne(p, f, reg, runs, out, sinks)
+		code, goOn := runOne(p, f, reg, runs, out, sinks, written)
 		worst = runtime.Worse(worst, code)
 		if !goOn {
 			break
 		}
 	}
 	return worst, nil
+}
+
+// prepare checks all files, narrows them to the experiments that are meant, and binds their parameters. Nothing is ready
+// when any file is wrong, or when the experiments were only to be listed.
+func prepare(paths []string, given map[string]string, s selection, reg runtime.Registries, written *reports) (ready []prepared, code int, err error) {
+	refuse := func(path string, src *diag.Source, diags diag.List) {
+		code = exitUsage
+		show(os.Stderr, diags, src)
+		n, _ := count(diags)
+		fmt.Fprintf(os.Stderr, "\n%s: %s, nothing was started\n", path, plural(n, "error"))
+		written.refused(path, strings.Split(diags.Error(), "\n")...)
+	}
+	var whole []*check.Script
+	var sources []*diag.Source
+	for _, path := range paths {
+		src, script, diags := load(path, reg)
+		switch {
+		case diags.HasErrors():
+			refuse(path, src, diags)
+			continue
+		case len(script.Experiments) == 0:
+			code = exitUsage
+			fmt.Fprintf(os.Stderr, "%s: there is no experiment in it\n", path)
+			written.refused(path, "there is no experiment in it")
+			continue
+		}
+		show(os.Stderr, diags, src)
+		whole, sources = append(whole, script), append(sources, src)
+	}
+	if code != 0 {
+		return nil, code, nil
+	}
+	scripts, err := s.apply(whole)
+	if err != nil {
+		written.refused(strings.Join(paths, " "), err.Error())
+		return nil, exitUsage, err
+	}
+	if s.list != "" {
+		return nil, 0, listScripts(os.Stdout, s.list, scripts)
+	}
+	for i, script := range scripts {
+		if len(script.Experiments) == 0 {
+			continue
+		}
+		params, diags := check.BindParams(allParams(script), known(given, whole[i], script), os.LookupEnv)
+		if diag.List(diags).HasErrors() {
+			refuse(paths[i], sources[i], diags)
+			continue
+		}
+		ready = append(ready, prepared{paths[i], sources[i], script, params})
+	}
+	if code != 0 {
+		return nil, code, nil
+	}
+	return ready, 0, nil
 }
 
 // allParams are those of the file and of its experiments.
@@ -134,7 +187,7 @@ func allParams(s *check.Script) []*check.Param {
 }
 
 // runOne runs one file; goOn is false when no further file may start.
-func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out io.Writer, sinks []event.Sink) (code int, goOn bool) {
+func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out io.Writer, sinks []event.Sink, written *reports) (code int, goOn bool) {
 	dir, err := filepath.Abs(filepath.Dir(p.path))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
@@ -154,6 +207,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out 
 	case errors.As(err, &unfit):
 		show(os.Stderr, unfit.Problems, p.src)
 		fmt.Fprintf(os.Stderr, "\n%s: not fit to run here, nothing was started\n", p.path)
+		written.refused(p.path, strings.Split(unfit.Error(), "\n")...)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 	}

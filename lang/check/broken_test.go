@@ -5,9 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
@@ -36,9 +40,69 @@ func TestBroken(t *testing.T) {
 			src := diag.NewSource(filepath.Base(path), string(data))
 			_, list := parseAndCheck(t, src)
 			matchComments(t, src, list)
-			golden(t, strings.TrimSuffix(path, ".chaos")+".golden", src, list)
+			golden(t, strings.TrimSuffix(path, ".chaos")+".golden", list, src)
 		})
 	}
+}
+
+// TestBrokenModules does the same with scripts of several files. The first file is the script, `std/…` is the library.
+func TestBrokenModules(t *testing.T) {
+	paths, err := filepath.Glob("testdata/modules/*.txtar")
+	if err != nil || len(paths) < 5 {
+		t.Fatalf("%d archives, %v", len(paths), err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			script, list := checkArchive(t, path)
+			for _, d := range list {
+				if !slices.ContainsFunc(script.Sources, func(s *diag.Source) bool { return s.File == d.Span.File }) {
+					t.Errorf("not in a source: %v", d)
+				}
+			}
+			for _, src := range script.Sources {
+				var own diag.List
+				for _, d := range list {
+					if d.Span.File == src.File {
+						own = append(own, d)
+					}
+				}
+				matchComments(t, src, own)
+			}
+			golden(t, strings.TrimSuffix(path, ".txtar")+".golden", list, script.Sources...)
+		})
+	}
+}
+
+// checkArchive checks the script of an archive.
+func checkArchive(t *testing.T, path string) (*Script, diag.List) {
+	t.Helper()
+	a, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, main := archive(a)
+	file, ds := syntax.Parse(main)
+	script, more := File(file, fakes(), opts)
+	list := diag.List(append(ds, more...))
+	list.Sort()
+	return script, list
+}
+
+func archive(a *txtar.Archive) (Options, *diag.Source) {
+	std := fstest.MapFS{}
+	files := map[string]string{}
+	for _, f := range a.Files {
+		if name, ok := strings.CutPrefix(f.Name, "std/"); ok {
+			std[name] = &fstest.MapFile{Data: f.Data}
+		}
+		files[f.Name] = string(f.Data)
+	}
+	return Options{Std: std, Read: func(path string) (*diag.Source, []diag.Diagnostic) {
+		if text, ok := files[path]; ok {
+			return diag.NewSource(path, text), nil
+		}
+		return nil, []diag.Diagnostic{diag.Errorf(diag.BadFile, diag.Span{File: path}, "there is no file `%s`", path)}
+	}}, diag.NewSource(a.Files[0].Name, string(a.Files[0].Data))
 }
 
 func matchComments(t *testing.T, src *diag.Source, list diag.List) {
@@ -81,10 +145,17 @@ func matchComments(t *testing.T, src *diag.Source, list diag.List) {
 	}
 }
 
-func golden(t *testing.T, path string, src *diag.Source, list diag.List) {
+func golden(t *testing.T, path string, list diag.List, sources ...*diag.Source) {
 	t.Helper()
 	var b strings.Builder
-	diag.Render(&b, list, func(string) *diag.Source { return src }, nil)
+	diag.Render(&b, list, func(file string) *diag.Source {
+		for _, s := range sources {
+			if s.File == file {
+				return s
+			}
+		}
+		return nil
+	}, nil)
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -103,14 +174,19 @@ func golden(t *testing.T, path string, src *diag.Source, list diag.List) {
 // TestMessagesAreFitForPeople guards the house style: lower case, no full stop, no words of Go or of the parser.
 func TestMessagesAreFitForPeople(t *testing.T) {
 	files, _ := filepath.Glob("testdata/broken/*.chaos")
-	for _, path := range files {
+	archives, _ := filepath.Glob("testdata/modules/*.txtar")
+	for _, path := range append(files, archives...) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, ds := syntax.Parse(diag.NewSource(path, string(data)))
-		_, more := File(file, fakes(), Options{})
-		for _, d := range append(ds, more...) {
+		var list diag.List
+		if strings.HasSuffix(path, ".txtar") {
+			_, list = checkArchive(t, path)
+		} else {
+			_, list = parseAndCheck(t, diag.NewSource(path, string(data)))
+		}
+		for _, d := range list {
 			for _, text := range []string{d.Message, d.Hint} {
 				if strings.HasSuffix(text, ".") || text != "" && text[0] >= 'A' && text[0] <= 'Z' {
 					t.Errorf("%s: %q", d.Span, text)

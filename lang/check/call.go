@@ -12,14 +12,15 @@ import (
 )
 
 // resultOf is the type of what a call returns, before its arguments are looked at; any where it is unknown.
-func (c *checker) resultOf(call *syntax.Call) (*value.Type, *spec.Call) {
-	if m, ok := c.macros[call.Name()]; ok {
+func (c *checker) resultOf(call *syntax.Call) (t *value.Type, s *spec.Call) {
+	if m, _, _ := c.callable(call); m != nil {
 		if m.open {
 			return value.TAny, nil
 		}
 		m.open = true
-		defer func() { m.open = false }()
-		return c.resultOf(&m.syn.Call)
+		c.visit(m.unit, func() { t, s = c.resultOf(&m.syn.Call) })
+		m.open = false
+		return t, s
 	}
 	s, ok := c.cat.Call(call.Name())
 	if !ok || s.Result == nil {
@@ -30,20 +31,31 @@ func (c *checker) resultOf(call *syntax.Call) (*value.Type, *spec.Call) {
 
 // probeCall checks what stands behind `probe name =`.
 func (c *checker) probeCall(call *syntax.Call, scope *expr.Scope) *Call {
-	if m, ok := c.macros[call.Name()]; ok {
+	m, a, _ := c.callable(call)
+	if a != nil {
+		c.wrongKind(call, &spec.Call{Kind: spec.Action, Name: call.Name()})
+		c.looseArgs(call, scope, place{kind: inProbe})
+		return nil
+	}
+	if m != nil {
 		return c.expand(m, call, scope)
 	}
 	return c.call(call, spec.Probe, scope, place{kind: inProbe})
 }
 
-// call checks a call of an action or a probe. It is nil where the name means nothing.
+// call checks a call of an action or a probe of the registries. It is nil where the name means nothing.
 func (c *checker) call(call *syntax.Call, want spec.Kind, scope *expr.Scope, p place) *Call {
 	name := call.Name()
-	if c.modules[call.First.Text] {
+	if _, _, hidden := c.callable(call); hidden {
 		c.looseArgs(call, scope, p)
 		return nil
 	}
 	s, ok := c.cat.Call(name)
+	if u := c.modules[call.First.Text]; u != nil && len(call.Rest) > 0 {
+		c.unknownInModule(call, u)
+		c.looseArgs(call, scope, p)
+		return nil
+	}
 	if !ok {
 		c.unknownCall(call, want)
 		c.looseArgs(call, scope, p)
@@ -62,6 +74,7 @@ func (c *checker) call(call *syntax.Call, want spec.Kind, scope *expr.Scope, p p
 
 // looseArgs checks the arguments of a call of which nothing is known.
 func (c *checker) looseArgs(call *syntax.Call, scope *expr.Scope, p place) {
+	p.secret = true
 	for _, a := range call.Args {
 		c.expression(&a.Value, scope, nil, p)
 	}
@@ -81,6 +94,17 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 	name := call.Name()
 	var same, family, all []string
 	prefix := call.First.Text + "."
+	for n := range c.macros {
+		if want == spec.Probe {
+			same = append(same, n)
+		}
+	}
+	for n := range c.actions {
+		if want == spec.Action {
+			same = append(same, n)
+		}
+	}
+	all = append(all, same...)
 	for _, n := range c.cat.Names() {
 		all = append(all, n)
 		if s, ok := c.cat.Call(n); ok && s.Kind == want {
@@ -143,6 +167,7 @@ type arguments struct {
 }
 
 func (a *arguments) check(scope *expr.Scope, p place) {
+	p.secret, p.shown = !a.spec.Harmless, a.spec.Name
 	named := map[string]bool{}
 	for _, arg := range a.call.Args {
 		if arg.Name != nil {

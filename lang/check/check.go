@@ -1,6 +1,8 @@
 package check
 
 import (
+	"io/fs"
+
 	"chaos/lang/diag"
 	"chaos/lang/expr"
 	"chaos/lang/spec"
@@ -13,15 +15,19 @@ import (
 type Options struct {
 	// ParamNames are parameters given from outside; a name that no parameter has is an error. nil: not checked.
 	ParamNames []string
+
+	// Std holds the standard library, Read the files that `use` names; without one there are no such modules.
+	Std  fs.FS
+	Read func(path string) (*diag.Source, []diag.Diagnostic)
 }
 
 // File checks a parsed file against the registries. The Script holds whatever is right, however broken the rest is; it may
 // be run only if no diagnostic is an error. Diagnostics are sorted by position.
 func File(file *syntax.File, cat spec.Catalogue, opts Options) (*Script, []diag.Diagnostic) {
 	c := &checker{
-		file: file, src: file.Source, cat: cat, seen: map[diagKey]bool{}, modules: map[string]bool{}, actions: map[string]*syntax.Action{},
-		macros: map[string]*macro{}, titles: map[string]diag.Span{}, vague: map[*expr.Binding]bool{}, probes: map[*expr.Binding]*Probe{},
-		handles: map[*expr.Binding]bool{}, late: map[*expr.Binding]bool{}, outside: map[string]diag.Span{}, uses: map[*expr.Expr][]*expr.Binding{},
+		unit: newUnit(file), opts: opts, cat: cat, seen: map[diagKey]bool{}, units: map[string]*unit{}, titles: map[string]diag.Span{},
+		vague: map[*expr.Binding]bool{}, probes: map[*expr.Binding]*Probe{}, handles: map[*expr.Binding]bool{}, late: map[*expr.Binding]bool{},
+		outside: map[string]diag.Span{}, uses: map[*expr.Expr][]*expr.Binding{}, secrets: map[string]bool{},
 	}
 	c.script = &Script{Source: file.Source}
 	c.run()
@@ -31,27 +37,24 @@ func File(file *syntax.File, cat spec.Catalogue, opts Options) (*Script, []diag.
 }
 
 type diagKey struct {
+	file string
 	off  int
 	code diag.Code
 }
 
 type checker struct {
-	file   *syntax.File
-	src    *diag.Source
+	*unit  // the file that is looked at
+	opts   Options
 	cat    spec.Catalogue
 	script *Script
 	diags  []diag.Diagnostic
 	seen   map[diagKey]bool
 
-	modules map[string]bool // what `use` would have brought
-	actions map[string]*syntax.Action
-	macros  map[string]*macro // probe definitions
-	titles  map[string]diag.Span
-
-	base   *expr.Scope // names that broken statements would have declared
-	global *expr.Scope
+	units  map[string]*unit // modules, by what they are
+	order  []*unit          // modules, each after those that it uses
+	titles map[string]diag.Span
 	guards []*Guard
-	decls  []*Probe // of the file
+	decls  []*Probe // of all files
 
 	vague   map[*expr.Binding]bool // names whose meaning a mistake hides
 	probes  map[*expr.Binding]*Probe
@@ -59,27 +62,31 @@ type checker struct {
 	late    map[*expr.Binding]bool         // handles that inject binds
 	outside map[string]diag.Span           // parameters of experiments
 	uses    map[*expr.Expr][]*expr.Binding // what the names at the roots of an expression's operands mean
+	secrets map[string]bool                // those named so far
 
-	binders   map[string]diag.Span // where names are bound in the text; nil until needed
-	anyVague  bool                 // some name is vague
-	mentioned map[string]bool      // probes that the present experiment names; nil outside
+	anyVague   bool            // some name is vague
+	mentioned  map[string]bool // probes that the present experiment names; nil outside
+	expansions int             // of composite actions, so far
+	defining   bool            // the body of a definition is being looked at
 }
 
 // mention notes the probe that an operand reads.
-func (c *checker) mention(path []string) {
-	switch path[0] {
+func (c *checker) mention(o expr.Operand) {
+	switch o.Path[0] {
 	case "before", "during", "after":
-		if len(path) > 1 {
-			c.mentioned[path[1]] = true
+		if len(o.Path) > 1 {
+			c.mentioned[o.Path[1]] = true
 		}
 	default:
-		c.mentioned[path[0]] = true
+		if p := c.probes[o.Binding]; p != nil {
+			c.mentioned[p.Name] = true
+		}
 	}
 }
 
 // report adds a diagnostic; the same code at the same place is one mistake.
 func (c *checker) report(d diag.Diagnostic) {
-	k := diagKey{d.Span.Start.Offset, d.Code}
+	k := diagKey{d.Span.File, d.Span.Start.Offset, d.Code}
 	if c.seen[k] {
 		return
 	}
@@ -90,51 +97,12 @@ func (c *checker) report(d diag.Diagnostic) {
 func (c *checker) text(at diag.Span) string { return syntax.OneLine(c.src, at) }
 
 func (c *checker) run() {
-	c.base = expr.NewScope(nil)
-	for name := range c.file.Assumed {
-		c.assume(c.base, name, diag.Span{})
-		c.modules[name] = true
+	c.script.Sources = []*diag.Source{c.src}
+	c.load()
+	for _, u := range c.order {
+		c.visit(u, func() { c.declarations(inModule) })
 	}
-	c.global = expr.NewScope(c.base)
-	var lets []*syntax.Let
-	var params []*syntax.Param
-	var probes []*syntax.Probe
-	var aborts []*syntax.Abort
-	var experiments []*syntax.Experiment
-	for _, s := range c.file.Items {
-		switch s := s.(type) {
-		case *syntax.Use:
-			c.use(s)
-		case *syntax.Action:
-			c.report(unsupported(s.Name.Span, "a composite `action`").WithHint("write its steps where it is called, as `do { … }`"))
-			c.actions[s.Name.Text] = s
-			c.modules[s.Name.Text] = true
-		case *syntax.Param:
-			params = append(params, s)
-		case *syntax.Let:
-			lets = append(lets, s)
-		case *syntax.Probe:
-			if s.Formals != nil {
-				c.define(s)
-				continue
-			}
-			probes = append(probes, s)
-		case *syntax.Abort:
-			aborts = append(aborts, s)
-		case *syntax.Experiment:
-			experiments = append(experiments, s)
-		default:
-			c.misplaced(s, inFile)
-		}
-	}
-	c.declareParams(c.global, params, &c.script.Params)
-	c.declareLets(c.global, lets)
-	c.decls = c.declareProbes(c.global, probes)
-	c.phases(c.global, c.decls)
-	c.deny(c.global, "steady", "`steady` belongs to an experiment, and this stands outside", "move it into the experiment")
-	c.checkMacros()
-	c.checkLets(c.global, lets)
-	c.checkProbes(c.global, probes, c.decls)
+	aborts, experiments := c.declarations(inFile)
 	for _, a := range aborts {
 		if g := c.guard(c.global, a); g != nil {
 			g.File = true
@@ -146,31 +114,61 @@ func (c *checker) run() {
 	}
 }
 
-func (c *checker) use(s *syntax.Use) {
-	c.report(unsupported(s.Path.Span, "`use`").WithHint("copy what you need of it into this file"))
-	name := lastSegment(s.Path.Value)
-	if s.As != nil {
-		name = s.As.Text
+// declarations checks what a file declares, and returns the rest.
+func (c *checker) declarations(in placeKind) (aborts []*syntax.Abort, experiments []*syntax.Experiment) {
+	c.base = expr.NewScope(nil)
+	for name := range c.file.Assumed {
+		c.assume(c.base, name, diag.Span{})
+		c.unknown[name] = true
 	}
-	c.modules[name] = true
-	c.assume(c.base, name, s.Span)
-}
-
-func lastSegment(path string) string {
-	start, end := 0, len(path)
-	if n := len(path) - len(".chaos"); n > 0 && path[n:] == ".chaos" {
-		end = n
-	}
-	for i := range end {
-		if path[i] == '/' {
-			start = i + 1
+	c.global = expr.NewScope(c.base)
+	var lets []*syntax.Let
+	var params []*syntax.Param
+	var probes []*syntax.Probe
+	c.bindModules()
+	for _, s := range c.file.Items {
+		switch s := s.(type) {
+		case *syntax.Use:
+		case *syntax.Action:
+			c.defineAction(s)
+		case *syntax.Param:
+			params = append(params, s)
+		case *syntax.Let:
+			lets = append(lets, s)
+		case *syntax.Probe:
+			if s.Formals != nil {
+				c.define(s)
+				continue
+			}
+			probes = append(probes, s)
+		case *syntax.Abort:
+			if in == inModule {
+				c.misplaced(s, in)
+				continue
+			}
+			aborts = append(aborts, s)
+		case *syntax.Experiment:
+			if in == inModule {
+				c.misplaced(s, in)
+				continue
+			}
+			experiments = append(experiments, s)
+		default:
+			c.misplaced(s, in)
 		}
 	}
-	return path[start:end]
-}
-
-func unsupported(at diag.Span, what string) diag.Diagnostic {
-	return diag.Errorf(diag.Unsupported, at, "%s is not part of this version", what)
+	c.declareParams(c.global, params, &c.script.Params)
+	c.declareLets(c.global, lets)
+	own := c.declareProbes(c.global, probes)
+	c.decls = append(c.decls, own...)
+	c.own = own
+	c.phases(c.global, own)
+	c.deny(c.global, "steady", "`steady` belongs to an experiment, and this stands outside", "move it into the experiment")
+	c.checkMacros()
+	c.checkLets(c.global, lets)
+	c.checkProbes(c.global, probes, own)
+	c.checkActions()
+	return aborts, experiments
 }
 
 // experiment checks one experiment.
@@ -220,17 +218,19 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 	}
 	c.reportAll(ds)
 	for _, o := range e.Operands() {
-		if b, ok := scope.Lookup(o.Path[0]); ok {
-			c.uses[e] = append(c.uses[e], b)
-		}
+		c.uses[e] = append(c.uses[e], o.Binding)
 		if c.mentioned != nil && p.kind != inLet {
-			c.mention(o.Path)
+			c.mention(o)
+		}
+		if n := o.Binding.Secret; n != "" && !c.secrets[n] {
+			c.secrets[n] = true
+			c.script.Secrets = append(c.script.Secrets, Secret{Name: n, Span: o.At})
 		}
 	}
 	if len(ds) > 0 {
 		c.uses[e] = append(c.uses[e], vagueBinding)
 	} else {
-		c.placed(e, scope, p)
+		c.placed(e, p)
 	}
 	return e
 }
@@ -265,10 +265,6 @@ func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope)
 		if s, ok := c.cat.Call(text); ok && s.Kind == spec.Action {
 			d.Hint = "an action is a step of its own, and `as` names what it returns: `" + text + "(…) as NAME`"
 		}
-	case d.Code == diag.WrongUnit && want != nil && want.Kind == value.Duration:
-		if v, err := value.ParseNumber(text); err == nil && v.T.Kind == value.Number {
-			d.Hint = "write `" + text + "s` or `" + text + "ms`"
-		}
 	}
 	return d
 }
@@ -287,7 +283,9 @@ func (c *checker) elsewhere(d diag.Diagnostic) diag.Diagnostic {
 			}
 		}
 	}
-	if at, ok := c.binders[name]; ok {
+	if at, ok := c.binders[name]; ok && c.defining {
+		return d.WithNote(at, "`%s` is bound here", name).WithHint("a definition sees its parameters and the top of its file: hand `%s` over as an argument", name)
+	} else if ok {
 		d = d.WithNote(at, "`%s` is bound here", name).WithHint("a name is known from where it is bound to the end of its block")
 	}
 	return d
@@ -298,9 +296,19 @@ func (c *checker) readsVague(at diag.Span, scope *expr.Scope) bool {
 	if !c.anyVague {
 		return false
 	}
+	var modules []*expr.Binding
 	for _, n := range c.names(at, true) {
-		if b, ok := scope.Lookup(n); ok && c.vague[b] {
+		b, ok := scope.Lookup(n)
+		if ok && c.vague[b] {
 			return true
+		}
+		if ok && b.Members != nil {
+			modules = append(modules, b)
+		}
+		for _, m := range modules {
+			if member := m.Members[n]; member != nil && c.vague[member] {
+				return true
+			}
 		}
 	}
 	return false

@@ -145,6 +145,15 @@ func ruleOf(s syntax.Stmt, p place) clauseRule {
 			"pick":    "`pick` belongs to a step",
 		}}
 	}
+	if p.composite {
+		return clauseRule{name: "an action of your own", allowed: "for because", why: map[string]string{
+			"pick":     "write it behind the step that selects, in the definition",
+			"as":       "it returns nothing: what its steps return is known inside of it only",
+			"within":   "write `timeout:` among the arguments of its steps, or `wait until … within 5s` behind it",
+			"every":    "write `repeat 3 { … }` to do it more than once",
+			"tolerate": "a failed step skips the rest of `inject`",
+		}}
+	}
 	return clauseRule{name: "a step", allowed: "for pick as because", why: map[string]string{
 		"within":   "write `timeout:` among its arguments, or `wait until … within 5s` behind it",
 		"every":    "write `repeat 3 { … }` to do it more than once",

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -21,6 +22,7 @@ type experiment struct {
 	sections map[string]*syntax.Section
 	handle   map[*syntax.Step]*expr.Binding // of the top-level steps with `as`
 	injected *diag.Span                     // the first irreversible step of inject
+	within   *diag.Span                     // where it stands in the definition of a composite action
 }
 
 func (x *experiment) run() {
@@ -46,7 +48,7 @@ func (x *experiment) run() {
 			if s.Formals != nil {
 				x.report(diag.Errorf(diag.WrongPlace, s.Name.Span, "a probe with parameters is a definition: it stands at the top of a file").WithHint("move it above the experiment"))
 				x.assume(x.base, s.Name.Text, s.Name.Span)
-				x.modules[s.Name.Text] = true
+				x.unknown[s.Name.Text] = true
 				continue
 			}
 			probes = append(probes, s)
@@ -80,8 +82,7 @@ func (x *experiment) run() {
 	x.declareLets(x.scope, lets)
 	own := x.declareProbes(x.scope, probes)
 	x.predeclare("setup", x.scope)
-	decls := append(append([]*Probe(nil), x.decls...), own...)
-	x.phases(x.scope, decls)
+	x.phases(x.scope, append(slices.Clone(x.unit.own), own...))
 	x.steadyName()
 	x.after = expr.NewScope(x.scope)
 	x.predeclare("inject", x.after)
@@ -91,7 +92,7 @@ func (x *experiment) run() {
 	x.out.Guards = append(x.out.Guards, x.guards...)
 	for _, g := range x.guards {
 		for _, o := range g.Cond.Operands() {
-			x.mention(o.Path)
+			x.mention(o)
 		}
 	}
 	for _, a := range aborts {
@@ -103,7 +104,7 @@ func (x *experiment) run() {
 		x.section(s)
 	}
 	x.recovery()
-	for _, p := range decls {
+	for _, p := range append(slices.Clone(x.decls), own...) {
 		if x.mentioned[p.Name] && p.Call != nil {
 			x.out.Probes = append(x.out.Probes, p)
 		}
@@ -181,12 +182,18 @@ func (x *experiment) recovery() {
 	if x.injected == nil || x.file.Incomplete {
 		return
 	}
+	report := func(d diag.Diagnostic) {
+		if x.within != nil {
+			d = d.WithNote(*x.within, "this step of it")
+		}
+		x.report(d)
+	}
 	switch s := x.sections["steady"]; {
 	case s == nil:
-		x.report(diag.Errorf(diag.NeedsSteady, *x.injected, "this cannot be undone, and the experiment has no `steady` to show that the system recovered").
+		report(diag.Errorf(diag.NeedsSteady, *x.injected, "this cannot be undone, and the experiment has no `steady` to show that the system recovered").
 			WithHint("write `steady { expect … }` in the experiment"))
 	case x.out.Steady != nil && len(x.out.Steady.Checks) == 0 && len(s.Body.Stmts) == countAttrs(s.Body.Stmts):
-		x.report(diag.Errorf(diag.NeedsSteady, *x.injected, "this cannot be undone, and `steady` expects nothing that would show that the system recovered").
+		report(diag.Errorf(diag.NeedsSteady, *x.injected, "this cannot be undone, and `steady` expects nothing that would show that the system recovered").
 			WithNote(x.wordSpan(s.Span, s.Kind), "it is empty").WithHint("write `expect …` in `steady`"))
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"chaos/lang/expr"
 	"chaos/lang/spec"
 	"chaos/lang/syntax"
-	"chaos/lang/value"
 )
 
 // macro is a probe with parameters: a call that is expanded where it is used, its parameters as abbreviations of what is
 // given for them. The runtime never sees one.
 type macro struct {
 	syn    *syntax.Probe
+	unit   *unit
 	params []spec.Param
 	every  *expr.Expr
 	open   bool // being expanded
@@ -20,42 +20,28 @@ type macro struct {
 
 // define notes a definition.
 func (c *checker) define(s *syntax.Probe) {
-	if first, ok := c.macros[s.Name.Text]; ok {
-		c.report(diag.Errorf(diag.Duplicate, s.Name.Span, "the name `%s` is taken", s.Name.Text).WithNote(first.syn.Name.Span, "the first is here").WithHint("give this one another name"))
+	if c.taken(s.Name, "a probe with parameters") {
 		return
 	}
-	c.macros[s.Name.Text] = &macro{syn: s}
+	c.macros[s.Name.Text] = &macro{syn: s, unit: c.unit}
 }
 
 // checkMacros checks each definition once, with nothing known of what will be given.
 func (c *checker) checkMacros() {
 	for _, item := range c.file.Items {
 		s, ok := item.(*syntax.Probe)
-		if !ok || s.Formals == nil || c.macros[s.Name.Text].syn != s {
+		if !ok || s.Formals == nil || c.macros[s.Name.Text] == nil || c.macros[s.Name.Text].syn != s {
 			continue
 		}
 		m := c.macros[s.Name.Text]
 		scope := expr.NewScope(c.global)
-		for _, f := range s.Formals.List {
-			p := spec.Param{Name: f.Name.Text, Type: value.TAny, Required: f.Default == nil, Positional: true}
-			if f.Type != nil {
-				p.Type = c.paramType(f.Type)
-			}
-			if f.Default != nil {
-				e := c.expression(f.Default, c.global, known(p.Type), place{kind: inConst})
-				if f.Type == nil {
-					p.Type = typeOf(e)
-				}
-			}
-			c.declare(scope, f.Name, &expr.Binding{Type: p.Type})
-			m.params = append(m.params, p)
-		}
 		before := len(c.diags)
-		m.open = true
+		m.params = c.formals(s.Formals.List, scope)
+		m.open, c.defining = true, true
 		c.probeCall(&s.Call, scope)
-		m.open = false
+		m.open, c.defining = false, false
 		m.every = c.clauses(s, s.Clauses, scope, place{kind: inProbe}).every
-		m.broken = len(c.diags) > before
+		m.broken = m.broken || len(c.diags) > before
 	}
 }
 
@@ -68,26 +54,30 @@ func (c *checker) expand(m *macro, call *syntax.Call, scope *expr.Scope) *Call {
 	}
 	given := &Call{Spec: &spec.Call{Kind: spec.Probe, Name: call.Name(), Params: m.params}, Args: map[string]*expr.Expr{}}
 	a := &arguments{checker: c, call: call, spec: given.Spec, out: given, at: map[string]diag.Span{}}
-	before := len(c.diags)
-	a.check(scope, place{kind: inProbe})
-	if m.broken || len(c.diags) > before {
+	if !c.fits(a, scope, place{kind: inProbe}, m.syn.Name.Span) || m.broken {
 		return nil
 	}
-	inner := expr.NewScope(c.global)
-	for _, f := range m.syn.Formals.List {
-		e := given.Args[f.Name.Text]
-		if e == nil {
-			e = c.expression(f.Default, c.global, nil, place{kind: inConst})
-		}
-		inner.Names[f.Name.Text] = &expr.Binding{Type: typeOf(e), Let: e, At: f.Name.Span}
-	}
+	var out *Call
 	m.open = true
-	out := c.probeCall(&m.syn.Call, inner)
+	fresh := c.trial(func() {
+		c.visit(m.unit, func() {
+			inner := expr.NewScope(c.global)
+			for _, f := range m.syn.Formals.List {
+				e := given.Args[f.Name.Text]
+				if e == nil {
+					p, _ := given.Spec.Param(f.Name.Text)
+					e = c.expression(f.Default, c.global, known(p.Type), place{kind: inConst})
+				}
+				b := &expr.Binding{Type: typeOf(e), Let: e, At: f.Name.Span, Tainted: e.Tainted()}
+				c.setVague(b, c.isVague(e))
+				inner.Names[f.Name.Text] = b
+			}
+			out = c.probeCall(&m.syn.Call, inner)
+		})
+	})
 	m.open = false
-	if fresh := c.diags[before:]; len(fresh) > 0 { // what is given does not fit what is defined: the mistake is the caller's
-		first := fresh[0]
-		c.diags = c.diags[:before]
-		c.report(diag.Errorf(first.Code, call.Span, "this use of `%s` does not fit its definition: %s", call.Name(), first.Message).WithNote(first.Span, "in its definition"))
+	if len(fresh) > 0 { // what is given does not fit what is defined: the mistake is the caller's
+		c.report(c.misfit(call, fresh[0]))
 		return nil
 	}
 	if out != nil {

@@ -26,15 +26,21 @@ const (
 	inGuard // `abort when`
 	inExpect
 	inOngoing // always, never, eventually
+	inAction  // the body of a definition
+	inModule
 )
 
 type place struct {
 	kind placeKind
 	word string // the statement's first word, for messages
+
+	secret    bool   // a secret may go here: it is shown nowhere
+	shown     string // the call that shows what it is given
+	composite bool   // a step that calls a definition
 }
 
 // sectionKinds maps the word of a section to its place.
-var sectionKinds = map[string]placeKind{"setup": inSetup, "steady": inSteady, "hypothesis": inHypothesis, "inject": inInject, "rollback": inRollback}
+var sectionKinds = map[string]placeKind{"setup": inSetup, "steady": inSteady, "hypothesis": inHypothesis, "inject": inInject, "rollback": inRollback, "action": inAction}
 
 func (k placeKind) String() string {
 	for w, s := range sectionKinds {
@@ -42,21 +48,25 @@ func (k placeKind) String() string {
 			return w
 		}
 	}
-	return map[placeKind]string{inFile: "the file", inExperiment: "experiment"}[k]
+	return map[placeKind]string{inFile: "the file", inModule: "the module", inExperiment: "experiment"}[k]
 }
 
 // placed judges what an expression reads by where it stands: is that known there?
-func (c *checker) placed(e *expr.Expr, scope *expr.Scope, p place) {
+func (c *checker) placed(e *expr.Expr, p place) {
 	if p.kind == inLet {
 		return
 	}
+	if !p.secret && e.Tainted() {
+		c.leak(e, p)
+		return
+	}
 	for _, o := range e.Operands() {
-		d, bad := c.judge(o, scope, p)
+		d, bad := c.judge(o, p)
 		if !bad {
 			continue
 		}
 		d.Span = o.At
-		if o.At.Start.Offset < e.Span().Start.Offset || o.At.End.Offset > e.Span().End.Offset {
+		if o.At.File != e.Span().File || o.At.Start.Offset < e.Span().Start.Offset || o.At.End.Offset > e.Span().End.Offset {
 			d.Span = e.Span()
 			d = d.WithNote(o.At, "`%s` stands for it here", o.Text)
 		}
@@ -65,11 +75,32 @@ func (c *checker) placed(e *expr.Expr, scope *expr.Scope, p place) {
 	}
 }
 
-func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagnostic, bool) {
-	root := o.Path[0]
-	b, _ := scope.Lookup(root)
+// leak reports a secret where its value would be shown.
+func (c *checker) leak(e *expr.Expr, p place) {
+	d := diag.Errorf(diag.SecretShown, e.Span(), "a secret may go only into the arguments of actions and probes: here its value would be shown")
+	if p.shown != "" {
+		d = diag.Errorf(diag.SecretShown, e.Span(), "`%s` shows what it is given, and this is secret", p.shown)
+	}
+	for _, o := range e.Operands() {
+		if o.Binding.Tainted && (o.At.File != e.Span().File || o.At.Start.Offset < e.Span().Start.Offset || o.At.End.Offset > e.Span().End.Offset) {
+			d = d.WithNote(o.At, "this is secret")
+			break
+		} else if o.Binding.Tainted && o.Binding.Secret == "" && o.Binding.At != (diag.Span{}) {
+			d = d.WithNote(o.Binding.At, "`%s` is secret, since a secret goes into it", o.Text)
+			break
+		}
+	}
+	c.uses[e] = append(c.uses[e], vagueBinding)
+	if p.shown == "" && p.kind != inConst {
+		d = d.WithHint("judge what a probe sees that was given the secret")
+	}
+	c.report(d)
+}
+
+func (c *checker) judge(o expr.Operand, p place) (diag.Diagnostic, bool) {
+	root, b := o.Path[0], o.Binding
 	phase := root == "before" || root == "during" || root == "after"
-	sampled := phase || root == "steady" || b != nil && c.probes[b] != nil
+	sampled := phase || root == "steady" || c.probes[b] != nil
 	fail := func(code diag.Code, hint, format string, args ...any) (diag.Diagnostic, bool) {
 		d := diag.Errorf(code, o.At, format, args...)
 		d.Hint = hint
@@ -77,6 +108,9 @@ func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagno
 	}
 	switch p.kind {
 	case inConst:
+		if b.Secret != "" {
+			return diag.Diagnostic{}, false
+		}
 		return fail(diag.WrongPlace, "write a value, such as `10s` or `\"text\"`", "a default is a constant, and `%s` is none", o.Text)
 	case inProbe:
 		if sampled {
@@ -84,12 +118,12 @@ func (c *checker) judge(o expr.Operand, scope *expr.Scope, p place) (diag.Diagno
 		}
 		return diag.Diagnostic{}, false
 	case inAttr:
-		if sampled || b != nil && c.handles[b] {
+		if sampled || c.handles[b] {
 			return fail(diag.WrongPlace, "use a literal, a param, or a let of params", "this is fixed before the run, and `%s` is not known then", o.Text)
 		}
 		return diag.Diagnostic{}, false
 	}
-	if p.kind == inOngoing && b != nil && c.late[b] {
+	if p.kind == inOngoing && c.late[b] {
 		return fail(diag.TooEarly, "use it in an `expect`, or bind it in `setup`", "`%s` is known only after its step has run, and `%s` is judged from the first injection on", o.Text, p.word)
 	}
 	if !phase || p.kind == inExpect {
@@ -130,7 +164,11 @@ func (c *checker) misplaced(s syntax.Stmt, in placeKind) {
 	if in == inFile {
 		where = "at the top of a file"
 	}
-	body := in == inSetup || in == inInject || in == inRollback
+	if in == inModule {
+		c.notInModule(s)
+		return
+	}
+	body := in == inAction || in == inSetup || in == inInject || in == inRollback
 	fail := func(at diag.Span, hint, format string, args ...any) {
 		d := diag.Errorf(diag.WrongPlace, at, format, args...)
 		d.Hint = hint
@@ -202,10 +240,28 @@ func (c *checker) misplaced(s syntax.Stmt, in placeKind) {
 	}
 }
 
+// notInModule reports a statement that makes a file no module.
+func (c *checker) notInModule(s syntax.Stmt) {
+	at := s.At()
+	switch s := s.(type) {
+	case *syntax.Experiment:
+		at = c.wordSpan(s.Span, "experiment")
+	case *syntax.Abort:
+		at = c.wordSpan(s.Span, "abort")
+	case *syntax.Section:
+		at = c.wordSpan(s.Span, s.Kind)
+	case *syntax.Check:
+		at = c.wordSpan(s.Span, s.Kind)
+	case *syntax.Step:
+		at = s.Call.NameSpan()
+	}
+	c.report(diag.Errorf(diag.WrongPlace, at, "a file that another one uses holds only `use`, `param`, `let`, `probe` and `action`").WithHint("move this into the script that uses it"))
+}
+
 func (c *checker) misplacedCheck(s *syntax.Check, in placeKind, where string, fail func(diag.Span, string, string, ...any)) {
 	at := c.wordSpan(s.Span, s.Kind)
 	switch {
-	case s.Kind == "expect" && (in == inInject || in == inRollback):
+	case s.Kind == "expect" && (in == inInject || in == inRollback || in == inAction):
 		fail(at, "write `wait until … within 5s` to wait for it here, or move it to `hypothesis`", "`expect` is judged in `steady` and `hypothesis`, not %s", where)
 	case s.Kind == "expect" && in == inSetup:
 		fail(at, "move it out of the inner block, or write `wait until … within 5s`", "a precondition stands directly in `setup`, where it is judged once in any case")
@@ -213,7 +269,7 @@ func (c *checker) misplacedCheck(s *syntax.Check, in placeKind, where string, fa
 		fail(at, "move it to `steady` or `hypothesis`", "`expect` cannot stand %s", where)
 	case in == inSteady:
 		fail(at, "write `expect`: in `steady` it holds on every sample", "`%s` is judged while `inject` acts, so it belongs to `hypothesis`", s.Kind)
-	case s.Kind == "eventually" && (in == inInject || in == inSetup || in == inRollback):
+	case s.Kind == "eventually" && (in == inInject || in == inSetup || in == inRollback || in == inAction):
 		fail(at, "write `wait until … within 5s` to wait for it here", "`eventually` belongs to `hypothesis`, not %s", where)
 	default:
 		fail(at, "move it to `hypothesis`", "`%s` belongs to `hypothesis`: it cannot stand %s", s.Kind, where)

@@ -12,17 +12,26 @@ import (
 // Script is a checked file.
 type Script struct {
 	Source      *diag.Source
-	Params      []*Param
+	Sources     []*diag.Source // of the script and of every module that it uses
+	Params      []*Param       // of the script and of its modules
+	Secrets     []Secret       // that the script and its modules name, each once
 	Experiments []*Experiment
 }
 
-// Param is a parameter of the file or of an experiment.
+// Secret is a `secret("NAME")`.
+type Secret struct {
+	Name string
+	Span diag.Span // where it is named first
+}
+
+// Param is a parameter of the file, of a module or of an experiment.
 type Param struct {
-	Name    string
+	Name    string // of a module's: `slo.window`
 	Help    string
 	Type    *value.Type
 	Default *expr.Expr // nil: must be given
 	In      *expr.Expr // nil, or a list of the allowed values
+	Secret  bool       // its default is secret, so that no value of it may be shown
 	Span    diag.Span
 }
 
@@ -62,13 +71,14 @@ type Section struct {
 
 // Probe is a named probe.
 type Probe struct {
-	Name  string
+	Name  string // of a module's: `web.home`
 	Call  *Call
 	Every *expr.Expr // duration, nil: 1s
 	Span  diag.Span
 	Type  *value.Type // of its samples
 
-	streams bool // its call is a streaming probe
+	local   string // its name in its own file
+	streams bool   // its call is a streaming probe
 }
 
 // Guard is an `abort when`.
@@ -170,6 +180,17 @@ type (
 		Body  []Stmt
 		Span  diag.Span
 	}
+	// Composite runs the steps of an action that the script or a module defines. It opens no scope: its faults last as
+	// long as those of a step in its place. With For it holds them all and then undoes them.
+	Composite struct {
+		Name    string
+		Args    []*LetStmt // evaluated where the call stands; the body sees them, and none of the caller's names
+		Body    []Stmt
+		For     *expr.Expr // duration or nil
+		Because string
+		Span    diag.Span
+		Text    string
+	}
 	// LetStmt binds a value when it is reached.
 	LetStmt struct {
 		Name  string
@@ -187,5 +208,6 @@ func (s *Repeat) At() diag.Span       { return s.Span }
 func (s *When) At() diag.Span         { return s.Span }
 func (s *Parallel) At() diag.Span     { return s.Span }
 func (s *Do) At() diag.Span           { return s.Span }
+func (s *Composite) At() diag.Span    { return s.Span }
 func (s *LetStmt) At() diag.Span      { return s.Span }
 func (s *Precondition) At() diag.Span { return s.Check.Span }

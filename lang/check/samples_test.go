@@ -34,9 +34,9 @@ func TestSamplesCheckClean(t *testing.T) {
 			t.Fatal(ds)
 		}
 		script, list := parseAndCheck(t, src)
-		if strings.HasSuffix(path, "checkout-slo.chaos") { // needs modules
-			if len(list) != 1 || list[0].Code != diag.Unsupported {
-				t.Errorf("%s: want only that `use` is not supported, got\n%v", path, list)
+		if strings.HasSuffix(path, "checkout-slo.chaos") { // needs a module
+			if len(list) != 1 || list[0].Code != diag.UnknownModule {
+				t.Errorf("%s: want only that there is no `std/slo`, got\n%v", path, list)
 			}
 			continue
 		}

@@ -46,12 +46,13 @@ func (c *checker) deny(scope *expr.Scope, name, why, hint string) {
 
 func (c *checker) declareParams(scope *expr.Scope, params []*syntax.Param, out *[]*Param) {
 	for _, s := range params {
-		p := &Param{Name: s.Name.Text, Help: s.Help, Span: s.Name.Span, Type: value.TAny}
+		p := &Param{Name: c.prefix + s.Name.Text, Help: s.Help, Span: s.Name.Span, Type: value.TAny}
 		if s.Type != nil {
 			p.Type = c.paramType(s.Type)
 		}
 		if s.Default != nil {
-			p.Default = c.expression(&s.Default.Expr, scope, known(p.Type), place{kind: inConst})
+			p.Default = c.expression(&s.Default.Expr, scope, known(p.Type), place{kind: inConst, secret: true})
+			p.Secret = p.Default.Tainted()
 			if s.Type == nil {
 				p.Type = typeOf(p.Default)
 			} else if p.Type.Kind == value.List && typeOf(p.Default).Kind == value.List {
@@ -66,7 +67,7 @@ func (c *checker) declareParams(scope *expr.Scope, params []*syntax.Param, out *
 			p.In = c.expression(s.In, scope, value.ListOf(known(p.Type)), place{kind: inConst})
 			c.defaultAmong(p)
 		}
-		b := &expr.Binding{Type: p.Type}
+		b := &expr.Binding{Type: p.Type, Key: c.key(s.Name.Text), Tainted: p.Secret}
 		c.setVague(b, p.Type.Kind == value.Any)
 		if c.declare(scope, s.Name, b) {
 			*out = append(*out, p)
@@ -153,7 +154,7 @@ func (c *checker) checkLets(scope *expr.Scope, lets []*syntax.Let) {
 		}
 		if !c.vague[b] {
 			e := c.expression(&s.Value, scope, nil, place{kind: inLet})
-			b.Let, b.Type = e, typeOf(e)
+			b.Let, b.Type, b.Tainted = e, typeOf(e), e.Tainted()
 			if c.isVague(e) {
 				b.Let = nil
 				c.setVague(b, true)
@@ -217,8 +218,8 @@ func (c *checker) declareProbes(scope *expr.Scope, probes []*syntax.Probe) []*Pr
 	out := make([]*Probe, len(probes))
 	for i, s := range probes {
 		t, spec := c.resultOf(&s.Call)
-		p := &Probe{Name: s.Name.Text, Span: s.Name.Span, Type: t, streams: spec != nil && spec.Streaming}
-		b := &expr.Binding{Type: p.Type}
+		p := &Probe{Name: c.prefix + s.Name.Text, local: s.Name.Text, Span: s.Name.Span, Type: t, streams: spec != nil && spec.Streaming}
+		b := &expr.Binding{Type: p.Type, Key: c.key(s.Name.Text)}
 		c.setVague(b, p.Type.Kind == value.Any)
 		if c.declare(scope, s.Name, b) {
 			c.probes[b] = p
@@ -236,15 +237,23 @@ func (c *checker) checkProbes(scope *expr.Scope, probes []*syntax.Probe, decls [
 	}
 }
 
-// phases binds before, during and after to the summaries of these probes.
+// phases binds before, during and after to the summaries of these probes and of those of the modules.
 func (c *checker) phases(scope *expr.Scope, probes []*Probe) {
 	for _, phase := range []string{"before", "during", "after"} {
 		t := &value.Type{Kind: value.Struct, Name: phase}
 		seen := map[string]bool{}
 		for _, p := range probes {
-			if !seen[p.Name] {
-				seen[p.Name] = true
-				t.Fields = append(t.Fields, value.Field{Name: p.Name, Type: SummaryType(p)})
+			if !seen[p.local] {
+				seen[p.local] = true
+				t.Fields = append(t.Fields, value.Field{Name: p.local, Type: SummaryType(p)})
+			}
+		}
+		for name, u := range c.modules {
+			if m := (&value.Type{Kind: value.Struct, Name: phase + "." + name}); len(u.own) > 0 && !seen[name] {
+				for _, p := range u.own {
+					m.Fields = append(m.Fields, value.Field{Name: p.local, Type: SummaryType(p)})
+				}
+				t.Fields = append(t.Fields, value.Field{Name: name, Type: m})
 			}
 		}
 		for name := range c.file.Assumed {

@@ -5,6 +5,7 @@ import (
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"
+	"chaos/lang/spec"
 	"chaos/lang/syntax"
 	"chaos/lang/value"
 )
@@ -159,8 +160,17 @@ func (b *body) place(word string) place { return place{kind: b.in, word: word} }
 func (b *body) stmt(s syntax.Stmt, scope *expr.Scope, top bool) Stmt {
 	switch s := s.(type) {
 	case *syntax.Step:
-		if spec, ok := b.cat.Call(s.Call.Name()); ok && spec.Kind == "probe" {
+		if call, ok := b.cat.Call(s.Call.Name()); ok && call.Kind == spec.Probe {
 			b.misplaced(s, b.in)
+			return nil
+		}
+		m, a, _ := b.callable(&s.Call)
+		switch {
+		case a != nil:
+			return b.composite(a, s, scope)
+		case m != nil:
+			b.wrongKind(&s.Call, &spec.Call{Kind: spec.Probe, Name: s.Call.Name()})
+			b.loseNames(s)
 			return nil
 		}
 		return b.step(s, scope, top)
@@ -179,8 +189,10 @@ func (b *body) stmt(s syntax.Stmt, scope *expr.Scope, top bool) Stmt {
 		}
 		return out
 	case *syntax.Let:
-		e := b.expression(&s.Value, scope, nil, b.place("let"))
-		v := &expr.Binding{Type: typeOf(e)}
+		p := b.place("let")
+		p.secret = true
+		e := b.expression(&s.Value, scope, nil, p)
+		v := &expr.Binding{Type: typeOf(e), Tainted: e.Tainted()}
 		b.setVague(v, b.isVague(e))
 		if !b.declare(scope, s.Name, v) {
 			return nil

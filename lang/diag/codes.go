@@ -1,5 +1,10 @@
 package diag
 
+import (
+	"maps"
+	"slices"
+)
+
 // Code is the stable name of a kind of message. A code keeps its meaning for ever; the words may change.
 type Code string
 
@@ -31,7 +36,8 @@ const (
 	UnknownAttr     Code = "E205"
 	Duplicate       Code = "E206"
 	UnknownFunction Code = "E207"
-	Cycle           Code = "E208" // definitions that need each other
+	Cycle           Code = "E208" // definitions or files that need each other
+	UnknownModule   Code = "E209" // `use` of what is not there
 
 	// E3xx: types and units.
 	WrongType       Code = "E301"
@@ -52,7 +58,44 @@ const (
 	TooEarly      Code = "E406" // `during.` before there is a during
 	NeedsSteady   Code = "E407" // an irreversible action without a steady state to recover to
 	NeverRun      Code = "E408" // `for` on an irreversible step, a wait that cannot be met
+	SecretShown   Code = "E409" // a secret where it would be shown
 
 	// E5xx: the machine.
-	Unfit Code = "E501" // a step that this machine cannot run: a missing tool, privilege or target
+	Unfit    Code = "E501" // a step that this machine cannot run: a missing tool, privilege or target
+	NoSecret Code = "E502" // a secret that is not set, or cannot be hidden
+
+	// W1xx: what is right and yet looks wrong. Each has a name, by which `// lint:ignore NAME reason` silences it.
+	NoSteady     Code = "W101"
+	NoAbort      Code = "W102"
+	NoRollback   Code = "W103"
+	UnusedProbe  Code = "W104"
+	UnusedParam  Code = "W105"
+	Unbounded    Code = "W106" // a fault that ends as it begins, an inject that outlasts its deadline
+	AlwaysTrue   Code = "W107"
+	ShortWindow  Code = "W108"
+	JudgedLate   Code = "W109" // an `expect` on a sample that was taken when the faults were undone
+	BlockOrder   Code = "W110"
+	NoInject     Code = "W111"
+	UnusedLet    Code = "W112"
+	IgnoresWrong Code = "W113" // a `lint:ignore` that is none
 )
+
+// lints are the names of the warnings.
+var lints = map[Code]string{
+	NoSteady: "no-steady", NoAbort: "no-abort", NoRollback: "missing-rollback", UnusedProbe: "unused-probe", UnusedParam: "unused-param",
+	Unbounded: "unbounded", AlwaysTrue: "always-true", ShortWindow: "short-window", JudgedLate: "judged-after-recovery",
+	BlockOrder: "block-order", NoInject: "no-inject", UnusedLet: "unused-let", IgnoresWrong: "lint-ignore",
+}
+
+// Lint is the name of a warning, "" for an error.
+func (c Code) Lint() string { return lints[c] }
+
+// LintNames are the names of all warnings, in the order of their codes.
+func LintNames() []string {
+	codes := slices.Sorted(maps.Keys(lints))
+	out := make([]string, len(codes))
+	for i, c := range codes {
+		out[i] = lints[c]
+	}
+	return out
+}

@@ -54,6 +54,11 @@ type Note struct {
 	Span    Span   `json:"span"`
 }
 
+// Warningf makes a warning without hint.
+func Warningf(code Code, at Span, format string, args ...any) Diagnostic {
+	return Diagnostic{Severity: Warning, Code: code, Span: at, Message: fmt.Sprintf(format, args...)}
+}
+
 // Errorf makes an error without hint.
 func Errorf(code Code, at Span, format string, args ...any) Diagnostic {
 	return Diagnostic{Severity: Error, Code: code, Span: at, Message: fmt.Sprintf(format, args...)}

@@ -98,7 +98,7 @@ func TestGitHub(t *testing.T) {
 	var b strings.Builder
 	GitHub(&b, list())
 	want := "::error file=a%2Cb%3Ac.chaos,line=1,col=8,endLine=1,endColumn=14,title=E302::`x` is a ratio, but `20` is a plain number (write `20%25`)\n" +
-		"::warning file=a%2Cb%3Ac.chaos,line=1,endLine=2,title=W106::100%25 of%0Atwo lines\n"
+		"::warning file=a%2Cb%3Ac.chaos,line=1,endLine=2,title=W106 unbounded::100%25 of%0Atwo lines\n"
 	if b.String() != want {
 		t.Errorf("got\n%s", b.String())
 	}

@@ -30,7 +30,7 @@ func GitHub(w io.Writer, list List) {
 		} else {
 			props = append(props, fmt.Sprintf("col=%d", d.Span.Start.Col), fmt.Sprintf("endLine=%d", d.Span.End.Line), fmt.Sprintf("endColumn=%d", d.Span.End.Col))
 		}
-		props = append(props, "title="+property(string(d.Code)))
+		props = append(props, "title="+property(d.Code.title()))
 		text := d.Message
 		if d.Hint != "" {
 			text += " (" + d.Hint + ")"

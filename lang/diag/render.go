@@ -34,7 +34,7 @@ func Render(w io.Writer, list List, lookup func(file string) *Source, style Styl
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s%s %s\n", style(string(d.Severity), fmt.Sprintf("%s[%s]", d.Severity, d.Code)), style("bold", ":"), style("bold", d.Message))
+		fmt.Fprintf(w, "%s%s %s\n", style(string(d.Severity), fmt.Sprintf("%s[%s]", d.Severity, d.Code.title())), style("bold", ":"), style("bold", d.Message))
 		excerpt(w, d.Span, d.Hint, string(d.Severity), lookup, style)
 		for _, n := range d.Notes {
 			fmt.Fprintf(w, "%s %s\n", style("note", "note:"), n.Message)
@@ -42,6 +42,9 @@ func Render(w io.Writer, list List, lookup func(file string) *Source, style Styl
 		}
 	}
 }
+
+// title is a code with the name by which it is silenced.
+func (c Code) title() string { return strings.TrimSpace(string(c) + " " + c.Lint()) }
 
 const maxExcerpt = 120
 

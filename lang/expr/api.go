@@ -18,6 +18,14 @@ type Binding struct {
 	Let    *Expr        // the expression that the name abbreviates, evaluated where it is used; nil for a plain value
 	Const  *value.Value // the value where it is known before a run, for constant folding and checks; nil otherwise
 	At     diag.Span    // where it was declared
+
+	// Key is what an Env calls the value where that is not the name: `slo.window`, which two files may both call `window`.
+	Key string
+	// Members are the values of a module, which is no value itself; nil for everything else.
+	Members map[string]*Binding
+	// Tainted tells that a secret is in the value, Secret which one, where it is nothing else.
+	Tainted bool
+	Secret  string
 }
 
 // Scope maps the names that an expression may use. A lookup goes outwards.
@@ -60,6 +68,9 @@ type Operand struct {
 	Text string    // as it stands in the script
 	At   diag.Span // where
 	Type *value.Type
+
+	// Binding is what the name at the root means.
+	Binding *Binding
 
 	rest []step // constant indexes and what follows them, which Path leaves out
 }

@@ -121,6 +121,15 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		c.reportAt(code, at, b.Hint, "%s", b.Denied)
 		return c.bad(t)
 	}
+	if b.Members != nil {
+		c.reportAt(diag.UnknownName, at, memberHint(t.Value, b), "`%s` is a module, and no value itself", t.Value)
+		return c.bad(t)
+	}
+	return c.bound(t, b, t.Value)
+}
+
+// bound is an operand that reads a name.
+func (c *checker) bound(t ast.Node, b *Binding, name string) *node {
 	typ := b.Type
 	if typ == nil && b.Let != nil {
 		typ = b.Let.Type()
@@ -129,7 +138,10 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		typ = tBad
 	}
 	n := c.new(kOperand, t, typ)
-	n.operand = &operand{binding: b, path: []string{t.Value}}
+	if b.Key != "" {
+		name = b.Key
+	}
+	n.operand = &operand{binding: b, path: []string{name}}
 	return n
 }
 
@@ -372,15 +384,18 @@ func (c *checker) slice(t *ast.SliceNode) *node {
 	n.element = n.element || x.element
 	switch x.typ.Kind {
 	case value.List, value.String, value.Any:
-	default:
-		c.report(diag.WrongType, x, "", "only lists and strings have parts, but %s", is(x))
-		return c.bad(t)
+		n.op = "[…]"
+		return c.unaltered(n)
 	}
-	return n
+	c.report(diag.WrongType, x, "", "only lists and strings have parts, but %s", is(x))
+	return c.bad(t)
 }
 
 // member is a field or an element. Chains of names and constant indexes grow the operand; the rest is read at run time.
 func (c *checker) member(t *ast.MemberNode) *node {
+	if n := c.moduleMember(t); n != nil {
+		return n
+	}
 	x := c.expr(t.Node)
 	var key *node
 	if s, ok := t.Property.(*ast.StringNode); ok {
@@ -408,9 +423,14 @@ func (c *checker) member(t *ast.MemberNode) *node {
 			o.rest = append(o.rest[:len(o.rest):len(o.rest)], s)
 		} else {
 			o.path = append(o.path[:len(o.path):len(o.path)], s.key)
+			o.path = c.summarised(o.path)
 		}
 		n := c.new(kOperand, t, typ)
 		n.operand = &o
+		if s.isIndex && x.typ.Kind == value.String {
+			n.op = "[…]"
+			return c.unaltered(n)
+		}
 		return n
 	}
 	return c.new(kGet, t, typ, x, key)

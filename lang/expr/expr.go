@@ -70,7 +70,7 @@ func (e *Expr) collect(n *node) {
 		if n.operand.binding.Let != nil {
 			return
 		}
-		e.ops = append(e.ops, Operand{Path: n.operand.path, Text: n.text(), At: n.span(), Type: n.typ, rest: n.operand.rest})
+		e.ops = append(e.ops, Operand{Path: n.operand.path, Text: n.text(), At: n.span(), Type: n.typ, Binding: n.operand.binding, rest: n.operand.rest})
 	})
 }
 

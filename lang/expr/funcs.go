@@ -201,6 +201,7 @@ var table = []function{
 	{name: "flatten", usage: "flatten(list)", help: "The elements of the lists in a list.", least: 1, most: 1, typ: flattenType, run: flatten},
 	{name: "fromJSON", usage: "fromJSON(s)", help: "What a JSON text says.", least: 1, most: 1, typ: sig(value.TAny, strs), run: fromJSON},
 	{name: "toJSON", usage: "toJSON(x)", help: "The value as JSON; durations in seconds, sizes in bytes.", least: 1, most: 1, typ: sig(value.TString, nil), run: nil},
+	{name: "secret", usage: "secret(\"NAME\")", help: "A secret, from CHAOS_SECRET_NAME or the file of --secrets; for arguments only, and shown nowhere.", least: 1, most: 1},
 	{name: "all", usage: "all(list, # > 1)", help: "Whether every element passes.", least: 2, most: 2},
 	{name: "any", usage: "any(list, # > 1)", help: "Whether some element passes.", least: 2, most: 2},
 	{name: "none", usage: "none(list, # > 1)", help: "Whether no element passes.", least: 2, most: 2},
@@ -280,10 +281,6 @@ func (c *checker) call(t ast.Node, name string, args []ast.Node) *node {
 	if !ok {
 		i := c.p.tokenAt(c.p.offset(t.Location()))
 		at := c.p.span(c.p.toks[min(i, len(c.p.toks)-1)], c.p.toks[min(i, len(c.p.toks)-1)])
-		if name == "secret" {
-			c.reportAt(diag.Unsupported, at, "", "`secret` is not supported by this version")
-			return c.bad(t)
-		}
 		hint, known := elsewhere[name]
 		if !known {
 			if near, ok := diag.Nearest(name, slices.Collect(maps.Keys(functions))); ok {
@@ -296,7 +293,10 @@ func (c *checker) call(t ast.Node, name string, args []ast.Node) *node {
 		return c.bad(t)
 	}
 	if predicates[name] {
-		return c.predicate(t, name, args)
+		return c.unaltered(c.predicate(t, name, args))
+	}
+	if name == "secret" {
+		return c.secret(t, args)
 	}
 	n := c.new(kCall, t, value.TAny)
 	n.op, n.fn = name, fn
@@ -323,7 +323,7 @@ func (c *checker) call(t ast.Node, name string, args []ast.Node) *node {
 		typ = tBad
 	}
 	n.typ = typ
-	return n
+	return c.unaltered(n)
 }
 
 // predicate types `all(list, …)` and its like.

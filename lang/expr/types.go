@@ -65,8 +65,9 @@ func is(n *node) string {
 	return text + " is " + a(n.typ)
 }
 
-// withUnit suggests a literal with the unit of t for a bare number: 100 becomes `100ms`, `100%`, `100/s`.
-func withUnit(f float64, t *value.Type) string {
+// withUnit suggests a literal with the unit of t for a bare number: 100 becomes `100ms`, `100%`, `100/s`. asked tells that
+// the place asks for the unit, rather than what the number is compared with or added to.
+func withUnit(f float64, t *value.Type, asked bool) string {
 	s := strconv.FormatFloat(f, 'f', -1, 64)
 	switch t.Kind {
 	case value.Ratio:
@@ -75,6 +76,9 @@ func withUnit(f float64, t *value.Type) string {
 		}
 		return s + "%"
 	case value.Duration:
+		if asked && f < 60 || f < 10 { // `wait 5` means seconds, `timeout: 100` cannot; a latency of 50 neither
+			return s + "s"
+		}
 		return s + "ms"
 	case value.Size:
 		return s + "MiB"
@@ -87,9 +91,11 @@ func withUnit(f float64, t *value.Type) string {
 }
 
 // unitHint says how a number gets the unit of t.
-func unitHint(n *node, t *value.Type) string {
+func unitHint(n *node, t *value.Type) string { return unitHintFor(n, t, false) }
+
+func unitHintFor(n *node, t *value.Type, asked bool) string {
 	if n.kind == kConst {
-		return "write `" + withUnit(n.val.Float(), t) + "`"
+		return "write `" + withUnit(n.val.Float(), t, asked) + "`"
 	}
 	text := n.text()
 	if n.kind == kBinary {
@@ -266,7 +272,7 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 		if want.Kind == value.Ratio && n.kind != kConst {
 			return "write a ratio such as `20%`"
 		}
-		return unitHint(n, want)
+		return unitHintFor(n, want, true)
 	case want.Unit() && isAny(t) && want.Kind != value.Ratio:
 		return unitHint(n, want)
 	case want.Unit() && t.Kind == value.String && n.kind == kConst:

@@ -100,7 +100,8 @@ func same(t *testing.T, path, before, after string) {
 	if strings.Join(a, "\n") != strings.Join(b, "\n") {
 		t.Errorf("%s: the tokens changed:\n%q\n%q", path, before, after)
 	}
-	if a, b := judged(path, before), judged(path, after); a != b {
+	// Where an expression cannot be read there is no meaning to keep, and a space may be what makes it readable.
+	if a, b := judged(path, before), judged(path, after); a != b && !strings.Contains(a, string(diag.BadExpression)) {
 		t.Errorf("%s: the checker thought\n%s\nand thinks\n%s\n%q\n%q", path, a, b, before, after)
 	}
 }
@@ -237,13 +238,20 @@ func TestChangesAreNoticed(t *testing.T) {
 	}
 }
 
-func TestLargeFilesTakeLinearTime(t *testing.T) {
+func TestLargeFiles(t *testing.T) {
 	start := time.Now()
-	body := strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", 20_000)
-	if got := format(t, "large.chaos", body); got != body {
-		t.Error("changed")
+	for _, text := range []string{
+		strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", 20_000),
+		strings.Repeat("// a\n", 50_000) + "let a = 1\n",
+		"let a = [" + strings.Repeat("1, ", 50_000) + "1]\n",
+		"let a = [\n" + strings.Repeat("  1, // one\n", 50_000) + "]\n",
+		"let a = " + strings.Repeat("(", token.MaxDepth) + "1" + strings.Repeat(")", token.MaxDepth) + "\n",
+	} {
+		if got := format(t, "large.chaos", text); got != text {
+			t.Errorf("%.100q… changed", text)
+		}
 	}
-	if spent := time.Since(start); spent > 20*time.Second {
+	if spent := time.Since(start); spent > 30*time.Second {
 		t.Errorf("took %s", spent)
 	}
 }

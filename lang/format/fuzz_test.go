@@ -19,6 +19,7 @@ func FuzzFormat(f *testing.F) {
 	for _, text := range []string{
 		"let a = f(1 .x, . 5, a. .b, a.. .b, a ?.5 : b, 1 ?: 2, x ? ?.y)",
 		"let a = x[a ? b : c:d][a: :b] ?? # # a - -  - 1 / * 2 * / ! ! b",
+		"param a = \"\"or 0; let b = {c: \"x\"in[\"x\"]}",
 		"let a = {b c: -1 .. -2, 1...2, \"a\" 'b' `c` b'd'}\n;;let b=c;",
 		"steady { ; ; expect a[{\n}, (\n[\n])] \n\n }",
 		"meta: {\n// a\n\n\n}\n// b\r\r\n",

@@ -47,13 +47,17 @@ func (p *printer) top() *frame { return &p.frames[len(p.frames)-1] }
 func (p *printer) print(all []token.Token) {
 	lines := split(all)
 	gap := false
+	alone := -1 // the level of comments before the next line of code, once it is known
 	for i, line := range lines {
 		switch {
 		case len(line) == 0 || lineBreak(line[0]):
 			gap = true
 		case line[0].Kind == token.Comment:
 			p.separate(gap, false)
-			p.start(p.ahead(lines[i+1:]))
+			if alone < 0 {
+				alone = p.ahead(lines[i+1:])
+			}
+			p.start(alone)
 			p.out.WriteString(trimmed(line[0].Text) + "\n")
 			p.opened, gap = false, false
 		default:
@@ -61,7 +65,7 @@ func (p *printer) print(all []token.Token) {
 			p.start(p.indent(line[0]))
 			p.line(line)
 			p.out.WriteByte('\n')
-			gap = false
+			gap, alone = false, -1
 		}
 		if n := len(line); n > 0 && lineBreak(line[n-1]) && p.ends[line[n-1].Off] {
 			p.ended = true

@@ -154,6 +154,9 @@ func helps(p *parser, list *token.List) map[int]string {
 		case t.Kind == token.Comment && alone && strings.HasPrefix(t.Text, "//"):
 			line := p.pos.line(t.Off)
 			text := strings.TrimSpace(strings.TrimPrefix(t.Text, "//"))
+			if strings.HasPrefix(text, "lint:") { // for tools, not for readers
+				text = ""
+			}
 			if before, ok := out[line]; ok {
 				delete(out, line)
 				text = strings.TrimSpace(before + "\n" + text)

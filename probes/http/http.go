@@ -94,7 +94,7 @@ func request() probes.Probe {
 }
 
 func open(method, address string, o options) (probes.Take[Sample], error) {
-	m, err := compose(method, address, o.Headers, content{o.Body, o.JSON, o.Form})
+	m, err := compose(method, address, o.Headers, content{text: o.Body, json: o.JSON, form: o.Form})
 	if err != nil {
 		return nil, err
 	}

@@ -16,15 +16,20 @@ import (
 )
 
 type loadArgs struct {
-	URL         string                 `chaos:"url,required,positional" help:"where to send the requests; a redirect is an answer and not followed"`
+	URL         string                 `chaos:"url,required,positional" help:"where to send the requests"`
 	Rate        *value.RateV           `chaos:"rate" help:"requests per second, sent on time whatever the server does; latency counts from the moment at which a request was due"`
 	Concurrency *int                   `chaos:"concurrency" help:"alone: so many clients, each sending its next request when the last is answered (after a failed connection it pauses, 10ms to 100ms); with rate: at most so many requests in flight; neither: one client"`
+	Warmup      *value.Value           `chaos:"warmup" help:"how long (10s), or for how many requests (1000), to send without counting; until then there is no data, and before waits for it"`
 	Method      string                 `chaos:"method" help:"the method; without it GET, or POST when there is a body"`
 	Headers     map[string]value.Value `chaos:"headers" help:"headers to send, as a map; Host sets the virtual host"`
 	Body        string                 `chaos:"body" help:"the body as text"`
 	Form        map[string]value.Value `chaos:"form" help:"the body as the fields of a form, sent URL-encoded with its content type"`
+	BodyFile    string                 `chaos:"body_file" help:"the body as a file's content, read once, up to 64MiB; a relative path starts at the script's folder"`
 	Timeout     time.Duration          `chaos:"timeout" default:"5s" help:"how long connecting, sending and reading the whole answer may take together"`
+	Follow      bool                   `chaos:"follow" default:"false" help:"follow redirects, up to 10: they count as one request, with the time of all and the status of the last; otherwise the redirect is the answer"`
+	Cookies     bool                   `chaos:"cookies" default:"false" help:"send back the cookies that the server sets, each client its own; with rate, there are as many clients as requests were ever in flight at once"`
 	Keepalive   bool                   `chaos:"keepalive" default:"true" help:"use connections again; otherwise every request opens its own"`
+	HTTP2       bool                   `chaos:"http2" default:"false" help:"speak HTTP/2 only, with http:// without an upgrade (prior knowledge); all clients share one connection, and a further one opens when the server permits no more requests on it"`
 	Insecure    bool                   `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
 }
 
@@ -40,22 +45,25 @@ func load() probes.Probe {
 // memory. A run that may open few files gets half of those.
 const maxInFlight = 10000
 
-func openLoad(_ context.Context, _ env.Env, in loadArgs) (probes.Streamer, error) {
+func openLoad(_ context.Context, e env.Env, in loadArgs) (probes.Streamer, error) {
 	method := in.Method
 	if method == "" {
 		method = "GET"
-		if in.Body != "" || in.Form != nil {
+		if in.Body != "" || in.Form != nil || in.BodyFile != "" {
 			method = "POST"
 		}
 	}
-	m, err := compose(method, in.URL, in.Headers, content{text: in.Body, form: in.Form})
+	m, err := compose(method, in.URL, in.Headers, content{text: in.Body, form: in.Form, file: in.BodyFile, dir: e.Dir})
 	if err != nil {
 		return nil, err
 	}
 	if in.Timeout <= 0 {
 		return nil, fmt.Errorf("`timeout` must be more than 0")
 	}
-	g := &generator{limit: inFlightBound(), timeout: in.Timeout, freed: make(chan struct{}, 1), current: newWindow()}
+	g := &generator{limit: inFlightBound(), timeout: in.Timeout, freed: make(chan struct{}, 1), warm: make(chan struct{}), current: newWindow()}
+	if err := g.setWarmup(in.Warmup); err != nil {
+		return nil, err
+	}
 	if in.Concurrency != nil {
 		if *in.Concurrency < 1 || *in.Concurrency > g.limit {
 			return nil, fmt.Errorf("`concurrency` must be between 1 and %d", g.limit)
@@ -71,10 +79,24 @@ func openLoad(_ context.Context, _ env.Env, in loadArgs) (probes.Streamer, error
 		}
 	}
 	g.ctx, g.cancel = context.WithCancelCause(context.Background())
-	if g.wire, err = newWire(g.ctx, m, in.Timeout, in.Keepalive, in.Insecure); err != nil {
+	if g.sender, err = newSender(g.ctx, m, in); err != nil {
 		return nil, err
 	}
 	return g, nil
+}
+
+func newSender(ctx context.Context, m *message, in loadArgs) (*sender, error) {
+	first, err := newHop(m, in.Keepalive)
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{first: first, timeout: in.Timeout, follow: in.Follow, cookies: in.Cookies}
+	if in.HTTP2 {
+		s.way = newStreams(ctx, in.Keepalive, in.Insecure)
+	} else {
+		s.way = newWire(ctx, in.Keepalive, in.Insecure)
+	}
+	return s, nil
 }
 
 func inFlightBound() int {
@@ -87,7 +109,7 @@ func inFlightBound() int {
 
 // generator sends the load and counts what comes back.
 type generator struct {
-	wire    *wire
+	sender  *sender
 	rate    float64 // requests per second; 0: the closed model
 	limit   int     // in flight; in the closed model the number of clients
 	timeout time.Duration
@@ -96,6 +118,7 @@ type generator struct {
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 	freed   chan struct{} // a request ended, for a schedule that waits for room
+	warm    chan struct{} // closed when what is sent counts
 
 	// One lock is enough: it is held for some 100ns twice a request, a percent of a core at 20,000 requests per second.
 	mu       sync.Mutex
@@ -106,11 +129,15 @@ type generator struct {
 	newest   *flight
 	t0       time.Time // of the schedule
 	next     int64     // the send that the schedule starts next
+	warmup   warmup
+
+	stopTimer func() bool // of the warm-up; nil without one
 }
 
 // flight is a request on its way.
 type flight struct {
 	start      time.Time // intended; in the closed model the real one
+	uncounted  bool      // of the warm-up
 	prev, next *flight
 }
 
@@ -129,13 +156,19 @@ func (g *generator) Start(ctx context.Context) error {
 	g.mu.Lock()
 	g.since = time.Now()
 	g.t0 = g.since
+	g.startWarmup()
 	g.mu.Unlock()
 	release := context.AfterFunc(ctx, func() { g.cancel(context.Cause(ctx)) })
 	context.AfterFunc(g.ctx, func() {
 		release()
-		g.wire.abort()
+		g.sender.way.abort()
 		if p != nil {
 			p.close()
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.stopTimer != nil {
+			g.stopTimer()
 		}
 	})
 	if g.rate > 0 {
@@ -148,10 +181,14 @@ func (g *generator) Start(ctx context.Context) error {
 	return nil
 }
 
-// Next closes the window.
+// Next closes the window. During the warm-up there is none.
 func (g *generator) Next() (value.Value, probes.Mergeable) {
 	fresh := newWindow()
 	g.mu.Lock()
+	if g.warmup.on {
+		g.mu.Unlock()
+		return value.NoData("warming up"), nil
+	}
 	now := time.Now()
 	w := g.current
 	if !g.since.IsZero() {
@@ -166,7 +203,7 @@ func (g *generator) Next() (value.Value, probes.Mergeable) {
 		w.waits(now.Sub(f.start))
 	}
 	if g.inFlight >= g.limit && g.rate > 0 { // sends wait for room; they are all younger than those in flight
-		for n := g.next; ; n++ {
+		for n := max(g.next, g.warmup.sends); ; n++ {
 			age := now.Sub(g.due(n))
 			if age <= w.max || age <= 0 {
 				break
@@ -187,7 +224,7 @@ func (g *generator) due(n int64) time.Time {
 // Close ends the load: what is in flight is given up and not counted.
 func (g *generator) Close() error {
 	g.cancel(context.Canceled)
-	g.wire.abort()
+	g.sender.way.abort()
 	done := make(chan struct{})
 	go func() { g.running.Wait(); close(done) }()
 	limit := time.NewTimer(2 * time.Second)
@@ -196,7 +233,7 @@ func (g *generator) Close() error {
 	case <-done:
 		return nil
 	case <-limit.C:
-		return fmt.Errorf("requests to %s do not end", g.wire.address)
+		return fmt.Errorf("requests to %s do not end", g.sender.first.address)
 	}
 }
 
@@ -218,7 +255,7 @@ func (g *generator) schedule(p *pacer) {
 		for g.next < end && g.launch(g.due(g.next)) {
 		}
 		if g.next < end {
-			g.miss(end - max(g.next, judged))
+			g.miss(max(g.next, judged), end)
 			judged = end
 			poll.Reset(5 * time.Millisecond) // so that sends are judged in the window in which they were due
 			select {
@@ -235,13 +272,10 @@ func (g *generator) schedule(p *pacer) {
 	}
 }
 
-// miss counts sends that found no room at their time.
-func (g *generator) miss(n int64) {
-	if n <= 0 {
-		return
-	}
+// miss counts the sends from one to before another that found no room at their time.
+func (g *generator) miss(from, end int64) {
 	g.mu.Lock()
-	g.current.missed += int(n)
+	g.current.missed += int(max(end-max(from, g.warmup.sends), 0))
 	g.mu.Unlock()
 }
 
@@ -253,8 +287,10 @@ func (g *generator) giveUp(expired int64, judged *int64) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.current.latency(g.timeout, int(expired-g.next))
-	g.current.missed += int(max(expired-max(g.next, *judged), 0))
+	if n := int(expired - max(g.next, g.warmup.sends)); n > 0 {
+		g.current.latency(g.timeout, n)
+	}
+	g.current.missed += int(max(expired-max(g.next, *judged, g.warmup.sends), 0))
 	g.next, *judged = expired, max(*judged, expired)
 }
 
@@ -266,11 +302,16 @@ func (g *generator) launch(start time.Time) bool {
 		g.mu.Unlock()
 		return false
 	}
+	if g.next < g.warmup.sends {
+		f.uncounted, f.start = true, g.warmup.end
+	}
 	g.depart(f)
 	g.next++
 	g.mu.Unlock()
 	g.running.Go(func() {
-		status, err := g.wire.send()
+		u := g.sender.take()
+		status, err := u.send()
+		g.sender.put(u)
 		g.land(f, status, err)
 		select {
 		case g.freed <- struct{}{}:
@@ -286,13 +327,14 @@ func (g *generator) client() {
 	pause := shortest
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	u := g.sender.newUser()
 	for g.ctx.Err() == nil {
 		f := &flight{}
 		g.mu.Lock()
 		f.start = time.Now()
 		g.depart(f)
 		g.mu.Unlock()
-		status, err := g.wire.send()
+		status, err := u.send()
 		g.land(f, status, err)
 		if err == nil || netfail.IsTimeout(err) {
 			pause = shortest
@@ -321,9 +363,10 @@ func (g *generator) depart(f *flight) {
 
 // land takes a request out of the list and counts how it ended.
 func (g *generator) land(f *flight, status int, err error) {
-	latency := time.Since(f.start)
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	latency := now.Sub(f.start)
 	g.inFlight--
 	if f.prev != nil {
 		f.prev.next = f.next
@@ -336,12 +379,14 @@ func (g *generator) land(f *flight, status int, err error) {
 		g.newest = f.prev
 	}
 	switch {
+	case g.ctx.Err() != nil && err != nil: // we gave up, not the server
+	case f.uncounted:
 	case err == nil:
 		g.current.answered(status, latency)
-	case g.ctx.Err() != nil: // we gave up, not the server
 	case netfail.IsTimeout(err):
 		g.current.timedOut(latency)
 	default:
-		g.current.failed()
+		g.current.failed(reason(err))
 	}
+	g.warmedUpBy(1)
 }

@@ -617,15 +617,16 @@ func BenchmarkClosedModel(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := newWire(b.Context(), m, time.Second, true, false)
+	s, err := newSender(b.Context(), m, loadArgs{Timeout: time.Second, Keepalive: true})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer w.abort()
+	defer s.way.abort()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
+		u := s.newUser()
 		for pb.Next() {
-			if _, err := w.send(); err != nil {
+			if _, err := u.send(); err != nil {
 				b.Error(err)
 			}
 		}

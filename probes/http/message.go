@@ -4,10 +4,14 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,6 +32,8 @@ type content struct {
 	text string
 	json *value.Value
 	form map[string]value.Value
+	file string // a path; a relative one starts at dir
+	dir  string
 }
 
 // compose checks the arguments and builds the message. The errors name the argument and say what to write.
@@ -112,10 +118,43 @@ func (m *message) setBody(c content) error {
 		m.body = fields.Encode()
 		m.header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	if c.file != "" {
+		given = append(given, "`body_file`")
+		var err error
+		if m.body, err = readBodyFile(c.dir, c.file); err != nil {
+			return err
+		}
+	}
 	if len(given) > 1 {
 		return fmt.Errorf("%s exclude each other: a request has one body", strings.Join(given, " and "))
 	}
 	return nil
+}
+
+// maxBodyFile bounds a body from a file: it is kept in memory, and sent with every request.
+const maxBodyFile = 64 << 20
+
+func readBodyFile(dir, path string) (string, error) {
+	quoted := value.Quote(path)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("`body_file`: there is no file %s; a relative path starts at the script's folder", quoted)
+	case err != nil:
+		return "", fmt.Errorf("`body_file`: %s cannot be looked at", quoted)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("`body_file`: %s is no plain file", quoted)
+	case info.Size() > maxBodyFile:
+		return "", fmt.Errorf("`body_file`: %s has more than 64MiB", quoted)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("`body_file`: %s cannot be read", quoted)
+	}
+	return string(data), nil
 }
 
 // plainText is a value inside a header or a form: strings as they are, everything else as the language prints it.

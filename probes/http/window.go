@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,6 +34,7 @@ type LoadSample struct {
 	P99        *time.Duration `chaos:"p99" help:"99th percentile of the latency"`
 	Max        *time.Duration `chaos:"max" help:"largest latency"`
 	Status     map[string]int `chaos:"status" help:"answers by status code, as in status[\"500\"]; a code that did not come is 0"`
+	Failures   map[string]int `chaos:"failures" help:"errors by reason, as in failures[\"connection refused\"] or failures[\"status 503\"]; together they are errors; what has another name is 0 when it did not come, beyond 32 reasons the rest is other"`
 }
 
 var loadType = func() *value.Type {
@@ -54,6 +56,7 @@ type window struct {
 	requests, errors, missed int
 	elapsed                  time.Duration
 	status                   map[int]int
+	failures                 map[string]int          // errors by reason
 	latencies                *hdrhistogram.Histogram // nil while empty
 	sum, max                 time.Duration           // of the latencies, exact
 	oldest                   time.Duration           // age at the end of the oldest request then pending
@@ -62,14 +65,14 @@ type window struct {
 	shown                    *value.Value            // Value, until something merges
 }
 
-func newWindow() *window { return &window{status: map[int]int{}} }
+func newWindow() *window { return &window{status: map[int]int{}, failures: map[string]int{}} }
 
 // answered counts a whole answer.
 func (w *window) answered(status int, latency time.Duration) {
 	w.requests++
 	w.status[status]++
 	if status >= 400 {
-		w.errors++
+		w.wrong(statusReason(status), 1)
 	}
 	w.latency(latency, 1)
 }
@@ -77,14 +80,25 @@ func (w *window) answered(status int, latency time.Duration) {
 // timedOut counts a request whose time ran out: it waited, so its latency counts.
 func (w *window) timedOut(latency time.Duration) {
 	w.requests++
-	w.errors++
+	w.wrong(reasonTimeout, 1)
 	w.latency(latency, 1)
 }
 
 // failed counts a request that never got its answer: how soon a connection breaks says nothing about the service's speed.
-func (w *window) failed() {
+func (w *window) failed(reason string) {
 	w.requests++
-	w.errors++
+	w.wrong(reason, 1)
+}
+
+// maxReasons bounds the reasons that a window keeps: some texts come from the server, and it must not cost us our memory.
+const maxReasons = 32
+
+func (w *window) wrong(reason string, n int) {
+	w.errors += n
+	if _, ok := w.failures[reason]; !ok && len(w.failures) >= maxReasons {
+		reason = reasonOther
+	}
+	w.failures[reason] += n
 }
 
 // latency counts n latencies of the same length.
@@ -122,7 +136,9 @@ func (w *window) Merge(m probes.Mergeable) {
 		return
 	}
 	w.requests += o.requests
-	w.errors += o.errors
+	for _, reason := range slices.Sorted(maps.Keys(o.failures)) {
+		w.wrong(reason, o.failures[reason])
+	}
 	w.missed += o.missed
 	w.elapsed += o.elapsed
 	for code, n := range o.status {
@@ -194,6 +210,11 @@ func (w *window) show(of spread) LoadSample {
 	for code, n := range w.status {
 		s.Status[strconv.Itoa(code)] = n
 	}
+	s.Failures = make(map[string]int, len(knownReasons)+len(w.failures))
+	for _, reason := range knownReasons {
+		s.Failures[reason] = 0
+	}
+	maps.Copy(s.Failures, w.failures)
 	if w.requests > 0 {
 		s.ErrorRatio = new(value.RatioV)
 		*s.ErrorRatio = value.RatioV(float64(w.errors) / float64(w.requests))
@@ -235,23 +256,24 @@ var statusCodes = func() []string {
 // windowState is a window in the journal. Times are nanoseconds; the histogram is in HdrHistogram's compressed V2 encoding,
 // base64, in microseconds.
 type windowState struct {
-	Requests  int           `json:"requests"`
-	Errors    int           `json:"errors"`
-	Missed    int           `json:"missed"`
-	Elapsed   time.Duration `json:"elapsed"`
-	Status    map[int]int   `json:"status,omitempty"`
-	Latencies string        `json:"latencies,omitempty"`
-	Sum       time.Duration `json:"sum,omitempty"`
-	Max       time.Duration `json:"max,omitempty"`
-	Oldest    time.Duration `json:"oldest,omitempty"`
-	End       int64         `json:"end,omitempty"`
-	Pending   string        `json:"pending,omitempty"`
+	Requests  int            `json:"requests"`
+	Errors    int            `json:"errors"`
+	Missed    int            `json:"missed"`
+	Elapsed   time.Duration  `json:"elapsed"`
+	Status    map[int]int    `json:"status,omitempty"`
+	Failures  map[string]int `json:"failures,omitempty"`
+	Latencies string         `json:"latencies,omitempty"`
+	Sum       time.Duration  `json:"sum,omitempty"`
+	Max       time.Duration  `json:"max,omitempty"`
+	Oldest    time.Duration  `json:"oldest,omitempty"`
+	End       int64          `json:"end,omitempty"`
+	Pending   string         `json:"pending,omitempty"`
 }
 
 // MarshalJSON writes the window into the journal.
 func (w *window) MarshalJSON() ([]byte, error) {
 	s := windowState{
-		Requests: w.requests, Errors: w.errors, Missed: w.missed, Elapsed: w.elapsed, Status: w.status,
+		Requests: w.requests, Errors: w.errors, Missed: w.missed, Elapsed: w.elapsed, Status: w.status, Failures: w.failures,
 		Sum: w.sum, Max: w.max, Oldest: w.oldest, End: w.end,
 	}
 	var err error
@@ -274,10 +296,11 @@ func restore(data json.RawMessage) (probes.Mergeable, error) {
 		return nil, errors.New("the journalled window of http.load has a negative count")
 	}
 	w := &window{
-		requests: s.Requests, errors: s.Errors, missed: s.Missed, elapsed: s.Elapsed, status: map[int]int{},
+		requests: s.Requests, errors: s.Errors, missed: s.Missed, elapsed: s.Elapsed, status: map[int]int{}, failures: map[string]int{},
 		sum: s.Sum, max: s.Max, oldest: s.Oldest, end: s.End,
 	}
 	maps.Copy(w.status, s.Status)
+	maps.Copy(w.failures, s.Failures)
 	var err error
 	if w.latencies, err = decodeHistogram(s.Latencies); err != nil {
 		return nil, err

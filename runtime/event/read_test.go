@@ -21,7 +21,7 @@ func all() []Data {
 	moment := Seconds(1500 * time.Millisecond)
 	sample := value.FromPlain(map[string]any{"ok": true, "status": 200.0, "latency": 0.25, "tags": []any{"a"}}, value.TAny)
 	return []Data{
-		RunStarted{Run: "r", Script: "a.chaos", Seed: 1<<63 + 1, Params: map[string]string{"base": `"x"`}, Version: "v", Pid: 7, Boot: "b", Experiments: 1},
+		RunStarted{Run: "r", Script: "a.chaos", Folder: "/scripts", Seed: 1<<63 + 1, Params: map[string]string{"base": `"x"`}, Version: "v", Pid: 7, Boot: "b", Experiments: 1},
 		ExperimentStarted{Title: "t", Owner: "o", Hypothesis: "h", Tags: []string{"g"}, At: at},
 		PhaseEntered{Phase: During, Title: "t", Detail: "d"},
 		PhaseEnded{Phase: Before, OK: true, Detail: "d", Took: Seconds(time.Second)},

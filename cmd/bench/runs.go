@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"time"
+
+	"chaos/lang/check"
+	"chaos/lang/diag"
+	"chaos/lang/spec"
+	"chaos/lang/syntax"
+	"chaos/lang/value"
+	"chaos/probes"
+	"chaos/runtime"
+	"chaos/runtime/env"
+	"chaos/runtime/event"
+)
+
+// sure is a probe that costs nothing, so that what is measured is the runtime.
+func sure() probes.Probe {
+	return probes.Define(spec.Call{Name: "bench.sure", Summary: "is always true", Example: "probe p = bench.sure()"},
+		func(context.Context, env.Env, struct{}) (probes.Take[bool], error) {
+			return func(context.Context) (bool, error) { return true, nil }, nil
+		})
+}
+
+// execute runs a script through the runtime, with its journal and all, and hands its events to see.
+func execute(ctx context.Context, dir, script string, params map[string]value.Value, see func(event.Event)) error {
+	reg := registries()
+	file, diags := syntax.Parse(diag.NewSource("bench.chaos", script))
+	if err := failed(diags); err != nil {
+		return err
+	}
+	checked, diags := check.File(file, reg, check.Options{})
+	if err := failed(diags); err != nil {
+		return err
+	}
+	res, err := runtime.New(runtime.Options{
+		Script: checked, Registries: reg, Params: params, Seed: 1, Dir: dir, RunsDir: dir, Version: "bench",
+		Sinks: []event.Sink{event.SinkFunc(see)},
+	}).Execute(ctx)
+	if err == nil && res.Exit != 0 {
+		err = fmt.Errorf("the script of the bench ended with exit code %d", res.Exit)
+	}
+	return err
+}
+
+const steps = 200
+
+// stepsRow compares steps of a script with a loop that runs the same commands.
+func stepsRow(b *bench) ([]line, error) {
+	script := fmt.Sprintf(`experiment "steps" {
+  probe sure = bench.sure() every 100ms
+  steady { expect sure }
+  inject { repeat %d { exec.run("/bin/true") } }
+}`, steps)
+	runs, err := alternate(b, 5, func() (time.Duration, error) {
+		var first, last time.Duration
+		err := execute(b.ctx, b.dir, script, nil, func(e event.Event) {
+			switch e.Data.(type) {
+			case event.StepStarted:
+				if first == 0 {
+					first = e.Mono
+				}
+			case event.StepEnded:
+				last = e.Mono
+			}
+		})
+		return last - first, err
+	}, func() (time.Duration, error) {
+		begun := time.Now()
+		for range steps {
+			if err := exec.CommandContext(b.ctx, "/bin/true").Run(); err != nil {
+				return 0, err
+			}
+		}
+		return time.Since(begun), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ours, bare := median(runs[0]), median(runs[1])
+	return []line{{what: fmt.Sprintf("%d steps of exec.run", steps), ours: ms(ours), peer: ms(bare) + " os/exec", ratio: ratio(float64(ours), float64(bare)),
+		target: "at most 1.10 times", ok: float64(ours) <= 1.1*float64(bare)}}, nil
+}
+
+const samples = 200
+
+// samplesRow compares samples of http.get, one after the other, with a net/http client that sends the same requests. As
+// the probe does, it opens a connection for each.
+func samplesRow(b *bench) ([]line, error) {
+	url, _, c, err := b.fileServer()
+	if err != nil {
+		return nil, err
+	}
+	defer c.stop()
+	script := `param url: string
+experiment "samples" {
+  probe home = http.get(url) every 1us
+  steady { window: 500ms; expect home.ok }
+}`
+	transport := &http.Transport{DisableKeepAlives: true}
+	runs, err := alternate(b, 5, func() (time.Duration, error) {
+		var starts []time.Duration
+		err := execute(b.ctx, b.dir, script, map[string]value.Value{"url": value.StringOf(url)}, func(e event.Event) {
+			if s, ok := e.Data.(event.Sample); ok {
+				starts = append(starts, time.Duration(s.Start))
+			}
+		})
+		if err == nil && len(starts) <= samples {
+			err = fmt.Errorf("there were only %d samples", len(starts))
+		}
+		if err != nil {
+			return 0, err
+		}
+		return starts[samples] - starts[0], nil
+	}, func() (time.Duration, error) {
+		begun := time.Now()
+		for range samples {
+			if err := get(transport, url); err != nil {
+				return 0, err
+			}
+		}
+		return time.Since(begun), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ours, bare := median(runs[0]), median(runs[1])
+	return []line{{what: fmt.Sprintf("%d samples of http.get", samples), ours: ms(ours), peer: ms(bare) + " net/http", ratio: ratio(float64(ours), float64(bare)),
+		target: "at most 1.50 times", ok: float64(ours) <= 1.5*float64(bare)}}, nil
+}
+
+func get(t *http.Transport, url string) error {
+	answer, err := (&http.Client{Transport: t}).Get(url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err = io.Copy(io.Discard, answer.Body); err == nil && answer.StatusCode != 200 {
+		err = errors.New(answer.Status)
+	}
+	return err
+}
+
+const (
+	jitterPeriod = 5 * time.Millisecond
+	jitterTicks  = 600
+)
+
+// jitterRow compares how late samples start with how late a bare ticker ticks, at 200 a second.
+func jitterRow(b *bench) ([]line, error) {
+	script := `experiment "jitter" {
+  probe sure = bench.sure() every 5ms
+  steady { window: 3s; expect sure }
+}`
+	runs, err := alternate(b, 3, func() ([]time.Duration, error) {
+		var starts []time.Duration
+		err := execute(b.ctx, b.dir, script, nil, func(e event.Event) {
+			if s, ok := e.Data.(event.Sample); ok && len(starts) < jitterTicks {
+				starts = append(starts, time.Duration(s.Start))
+			}
+		})
+		return lateness(starts), err
+	}, func() ([]time.Duration, error) {
+		begun := time.Now()
+		t := time.NewTicker(jitterPeriod)
+		defer t.Stop()
+		ticks := []time.Duration{0}
+		for len(ticks) < jitterTicks {
+			select {
+			case <-t.C:
+				ticks = append(ticks, time.Since(begun))
+			case <-b.ctx.Done():
+				return nil, b.ctx.Err()
+			}
+		}
+		return lateness(ticks), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var lines []line
+	for name, q := range map[string]float64{"p50": 0.5, "p99": 0.99} {
+		of := func(list [][]time.Duration) time.Duration {
+			var each []time.Duration
+			for _, run := range list {
+				each = append(each, quantile(run, q))
+			}
+			return median(each)
+		}
+		ours, bare := of(runs[0]), of(runs[1])
+		lines = append(lines, line{what: "lateness at 200 samples a second, " + name, ours: us(ours), peer: us(bare) + " time.Ticker", ratio: ratio(float64(ours), float64(bare)),
+			target: "at most 2.00 times", ok: ours <= 2*bare})
+	}
+	if lines[0].what > lines[1].what {
+		lines[0], lines[1] = lines[1], lines[0]
+	}
+	return lines, nil
+}
+
+// lateness is how long after its time each tick came. The schedule began when the tick with the least delay says so.
+func lateness(ticks []time.Duration) []time.Duration {
+	if len(ticks) == 0 {
+		return nil
+	}
+	out := make([]time.Duration, len(ticks))
+	first := ticks[0]
+	for _, t := range ticks {
+		n := (t - ticks[0] + jitterPeriod/2) / jitterPeriod
+		first = min(first, t-n*jitterPeriod)
+	}
+	for i, t := range ticks {
+		out[i] = (t - first) % jitterPeriod // the tick before this instant is the one that was due
+	}
+	return out
+}

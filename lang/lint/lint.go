@@ -1,0 +1,152 @@
+// Package lint finds what is right and yet looks wrong: scripts that check and would not do what their author thinks. Every
+// warning has a name and can be silenced where it stands, with a reason. It knows the language, no family by name.
+package lint
+
+import (
+	"chaos/lang/check"
+	"chaos/lang/diag"
+	"chaos/lang/expr"
+	"chaos/lang/syntax"
+	"chaos/lang/value"
+)
+
+// Lint looks at a script that checks without errors. Warnings are sorted by position.
+func Lint(file *syntax.File, script *check.Script) []diag.Diagnostic {
+	l := &linter{file: file, src: file.Source, script: script}
+	var written []*syntax.Experiment
+	for _, s := range file.Items {
+		if e, ok := s.(*syntax.Experiment); ok {
+			written = append(written, e)
+		}
+	}
+	if len(written) == len(script.Experiments) { // otherwise something is broken, and this is not the time
+		for i, e := range written {
+			x := &experiment{linter: l, syn: e, out: script.Experiments[i]}
+			x.lint()
+		}
+	}
+	if len(written) > 0 { // a file without experiments is a module: others use its names
+		l.unused()
+	}
+	list := diag.List(l.silence(l.diags))
+	list.Sort()
+	return list
+}
+
+type linter struct {
+	file   *syntax.File
+	src    *diag.Source
+	script *check.Script
+	diags  []diag.Diagnostic
+}
+
+func (l *linter) report(d diag.Diagnostic) { l.diags = append(l.diags, d) }
+
+// experiment is the look at one experiment, as written and as checked.
+type experiment struct {
+	*linter
+	syn *syntax.Experiment
+	out *check.Experiment
+}
+
+func (x *experiment) lint() {
+	x.sections()
+	x.order()
+	x.guards()
+	x.rollback()
+	x.conditions()
+	x.late()
+	x.window()
+	if x.out.Inject != nil {
+		x.fleeting(x.out.Inject.Body, false, true)
+		x.deadline()
+	}
+}
+
+// value is what an expression says if every parameter has its default.
+func (x *experiment) value(e *expr.Expr, loop map[string]value.Value) (value.Value, bool) {
+	if e == nil {
+		return value.Value{}, false
+	}
+	v := e.Eval(expr.EnvFunc(func(path []string) value.Value {
+		v, ok := loop[path[0]]
+		if !ok {
+			v, ok = x.param(path[0])
+		}
+		if !ok {
+			return value.NoData("`%s` is known only in a run", path[0])
+		}
+		for _, f := range path[1:] {
+			v = v.Get(f)
+		}
+		return v
+	}))
+	return v, !v.Unknown && !v.IsMissing()
+}
+
+// param is the default of a parameter.
+func (x *experiment) param(name string) (value.Value, bool) {
+	for _, list := range [][]*check.Param{x.out.Params, x.script.Params} {
+		for _, p := range list {
+			if p.Name == name && p.Default != nil {
+				return p.Default.Const()
+			}
+		}
+	}
+	return value.Value{}, false
+}
+
+// steps calls f for every step below a list of statements, in order.
+func steps(list []check.Stmt, f func(*check.Step)) {
+	each(list, func(s check.Stmt) {
+		if step, ok := s.(*check.Step); ok {
+			f(step)
+		}
+	})
+}
+
+// each calls f for every statement below a list of statements, in order.
+func each(list []check.Stmt, f func(check.Stmt)) {
+	for _, s := range list {
+		f(s)
+		for _, body := range bodies(s) {
+			each(body, f)
+		}
+	}
+}
+
+// bodies are the statements inside of a statement.
+func bodies(s check.Stmt) [][]check.Stmt {
+	switch s := s.(type) {
+	case *check.Repeat:
+		return [][]check.Stmt{s.Body}
+	case *check.When:
+		return [][]check.Stmt{s.Then, s.Else}
+	case *check.Parallel:
+		return [][]check.Stmt{s.Branches}
+	case *check.Do:
+		return [][]check.Stmt{s.Body}
+	}
+	return nil
+}
+
+// irreversible tells a step that nothing can undo.
+func irreversible(s *check.Step) bool {
+	return s.Call.Spec.Irreversible(func(arg string) bool { return s.Call.Args[arg] != nil })
+}
+
+// sections of an experiment that have been written.
+func (x *experiment) written() []*syntax.Section {
+	var out []*syntax.Section
+	for _, s := range x.syn.Body.Stmts {
+		if sec, ok := s.(*syntax.Section); ok {
+			out = append(out, sec)
+		}
+	}
+	return out
+}
+
+// word is the place of the word that a section starts with.
+func (l *linter) word(s *syntax.Section) diag.Span {
+	return l.src.Span(s.Span.Start.Offset, s.Span.Start.Offset+len(s.Kind))
+}

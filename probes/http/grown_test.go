@@ -1,0 +1,507 @@
+package http
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chaos/lang/value"
+	"chaos/probes"
+	"chaos/runtime/env"
+)
+
+// serveHTTP starts a server with these protocols, over TLS or not, and counts its connections.
+func serveHTTP(t *testing.T, secure bool, protocols func(*http.Protocols), h http.HandlerFunc) (url string, connections *atomic.Int64) {
+	t.Helper()
+	connections = &atomic.Int64{}
+	server := httptest.NewUnstartedServer(h)
+	server.Config.Protocols = &http.Protocols{}
+	protocols(server.Config.Protocols)
+	server.EnableHTTP2 = server.Config.Protocols.HTTP2()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 4}
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	if secure {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	return server.URL, connections
+}
+
+func onlyHTTP1(p *http.Protocols) { p.SetHTTP1(true) }
+func withHTTP2(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true); p.SetUnencryptedHTTP2(true) }
+
+// wantFailures compares the reasons, and that they add up to the errors.
+func wantFailures(t *testing.T, w *window, reasons ...string) {
+	t.Helper()
+	sum := 0
+	for _, n := range w.failures {
+		sum += n
+	}
+	if sum != w.errors {
+		t.Errorf("the reasons %v add up to %d, there are %d errors", w.failures, sum, w.errors)
+	}
+	for _, r := range reasons {
+		if w.failures[r] == 0 {
+			t.Errorf("%q is not among the reasons %v", r, w.failures)
+		}
+	}
+	if len(w.failures) != len(reasons) {
+		t.Errorf("the reasons are %v, want %q", w.failures, reasons)
+	}
+}
+
+func TestRedirectsOfALoad(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer other.Close()
+	elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
+	var arrived atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch r.URL.Path {
+		case "/see":
+			http.Redirect(w, r, "got", http.StatusSeeOther)
+		case "/keep":
+			http.Redirect(w, r, "/posted", http.StatusPermanentRedirect)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		case "/nowhere":
+			w.Header().Set("Location", "gopher://x/")
+			w.WriteHeader(http.StatusFound)
+		case "/away":
+			http.Redirect(w, r, elsewhere, http.StatusFound)
+		case "/got":
+			if r.Method != "GET" || len(body) > 0 || r.Host != "shop.test" {
+				w.WriteHeader(http.StatusTeapot)
+			}
+			arrived.Add(1)
+		case "/posted":
+			if r.Method != "POST" || string(body) != "tea" {
+				w.WriteHeader(http.StatusTeapot)
+			}
+			arrived.Add(1)
+		}
+	}))
+	defer server.Close()
+	load := func(path string, more args) *window {
+		a := args{"url": str(server.URL + path), "body": str("tea"), "headers": mapOf("host", "shop.test", "authorization", "x", "cookie", "a=b"), "follow": value.BoolOf(true)}
+		for name, v := range more {
+			a[name] = v
+		}
+		_, w := runLoad(t, 100*time.Millisecond, a)
+		if w.requests == 0 {
+			t.Errorf("%s: no request ended", path)
+		}
+		return w
+	}
+	for _, path := range []string{"/see", "/keep", "/away"} {
+		arrived.Store(0)
+		w := load(path, nil)
+		if w.errors > 0 || w.status[200] != w.requests || path != "/away" && int(arrived.Load()) < w.requests {
+			t.Errorf("%s: %d requests, status %v, %d arrived", path, w.requests, w.status, arrived.Load())
+		}
+	}
+	wantFailures(t, load("/loop", nil), reasonRedirects)
+	wantFailures(t, load("/nowhere", nil), "a redirect leads nowhere")
+	if w := load("/see", args{"follow": value.BoolOf(false)}); w.status[303] != w.requests || w.errors > 0 {
+		t.Errorf("a redirect that is not followed has status %v", w.status)
+	}
+}
+
+// Each client has a jar of its own: the server gives each a session, and sees no other.
+func TestCookies(t *testing.T) {
+	var sessions, strangers atomic.Int64
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if c, err := r.Cookie("fixed"); err != nil || c.Value != "1" {
+			strangers.Add(1)
+		}
+		time.Sleep(2 * time.Millisecond)
+		seen, err := r.Cookie("session")
+		if err != nil {
+			http.SetCookie(w, &http.Cookie{Name: "session", Value: fmt.Sprint(sessions.Add(1))})
+			http.SetCookie(w, &http.Cookie{Name: "elsewhere", Value: "x", Path: "/elsewhere"})
+		} else if seen.Value == "" {
+			strangers.Add(1)
+		}
+		if _, err := r.Cookie("elsewhere"); err == nil {
+			strangers.Add(1)
+		}
+	}
+	url, _ := serveHTTP(t, false, withHTTP2, handler)
+	for _, a := range []args{
+		{"concurrency": value.NumberOf(3)},
+		{"concurrency": value.NumberOf(3), "http2": value.BoolOf(true)},
+		{"concurrency": value.NumberOf(3), "rate": value.RateOf(5000)},
+		{"concurrency": value.NumberOf(3), "keepalive": value.BoolOf(false)},
+	} {
+		sessions.Store(0)
+		a["url"], a["cookies"], a["headers"] = str(url+"/a"), value.BoolOf(true), mapOf("Cookie", "fixed=1")
+		_, w := runLoad(t, 200*time.Millisecond, a)
+		if n := sessions.Load(); n != 3 || strangers.Load() > 0 || w.requests < 10 || w.errors > 0 {
+			t.Errorf("%v: %d sessions, %d strange requests of %d, %d errors", a, n, strangers.Load(), w.requests, w.errors)
+		}
+	}
+	sessions.Store(0)
+	_, w := runLoad(t, 100*time.Millisecond, args{"url": str(url), "headers": mapOf("Cookie", "fixed=1")})
+	if n := int(sessions.Load()); n < w.requests || strangers.Load() > 0 {
+		t.Errorf("without cookies %d requests made %d sessions", w.requests, n)
+	}
+}
+
+func TestABodyFromAFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "order.json"), []byte("{\"item\": \"tea\"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var wrong atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); string(body) != "{\"item\": \"tea\"}" || r.Method != "POST" {
+			wrong.Add(1)
+		}
+	}))
+	defer server.Close()
+	open := func(a args) (probes.Opened, error) {
+		a["url"] = str(server.URL)
+		return probeNamed(t, "http.load").Open(context.Background(), env.Env{Dir: dir}, a)
+	}
+	o, err := open(args{"body_file": str("order.json")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(filepath.Join(dir, "order.json")) // it was read once
+	s := o.(probes.Streamer)
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	_, m := s.Next()
+	s.Close()
+	if w := m.(*window); w.requests == 0 || w.errors > 0 || wrong.Load() > 0 {
+		t.Errorf("%d requests, %d errors, %d wrong bodies", w.requests, w.errors, wrong.Load())
+	}
+	for path, want := range map[string]string{
+		"missing": "`body_file`: there is no file \"missing\"; a relative path starts at the script's folder",
+		".":       "`body_file`: \".\" is no plain file",
+	} {
+		if _, err := open(args{"body_file": str(path)}); err == nil || err.Error() != want {
+			t.Errorf("%s: the error reads %v", path, err)
+		}
+	}
+	if _, err := open(args{"body_file": str("x"), "body": str("y")}); err == nil {
+		t.Error("a request with two bodies is accepted")
+	}
+}
+
+func TestHTTP2SharesConnections(t *testing.T) {
+	for _, secure := range []bool{true, false} {
+		var old, now, most atomic.Int64
+		url, connections := serveHTTP(t, secure, withHTTP2, func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 2 || r.FormValue("item") != "tea" || r.Host != "shop.test" {
+				old.Add(1)
+			}
+			for n := now.Add(1); ; {
+				if m := most.Load(); n <= m || most.CompareAndSwap(m, n) {
+					break
+				}
+			}
+			defer now.Add(-1)
+			time.Sleep(10 * time.Millisecond)
+			io.WriteString(w, strings.Repeat("x", 10_000))
+		})
+		a := args{"url": str(url), "http2": value.BoolOf(true), "insecure": value.BoolOf(true), "form": mapOf("item", "tea"), "headers": mapOf("host", "shop.test")}
+		for clients, want := range map[float64]int64{4: 1, 10: 3} { // four streams a connection
+			for now.Load() > 0 { // the handlers of the load before
+				time.Sleep(5 * time.Millisecond)
+			}
+			connections.Store(0)
+			most.Store(0)
+			a["concurrency"] = value.NumberOf(clients)
+			_, w := runLoad(t, 300*time.Millisecond, a)
+			if n := connections.Load(); n > want+1 || n == 0 || w.requests < 20 || old.Load() > 0 || w.errors > 0 {
+				t.Errorf("secure %v: %d connections for %v clients, %d requests, %d not as sent, failures %v", secure, n, clients, w.requests, old.Load(), w.failures)
+			}
+			if n := most.Load(); n > int64(clients) {
+				t.Errorf("%v clients had %d requests in flight", clients, n)
+			}
+		}
+		connections.Store(0)
+		a["keepalive"] = value.BoolOf(false)
+		_, w := runLoad(t, 200*time.Millisecond, a)
+		if n := int(connections.Load()); n < w.requests || w.requests < 5 || w.errors > 0 {
+			t.Errorf("%d connections for %d requests, failures %v", n, w.requests, w.failures)
+		}
+	}
+}
+
+func TestHTTP2AgainstAServerWithout(t *testing.T) {
+	quiet := func(url string) *window {
+		_, w := runLoad(t, 200*time.Millisecond, args{"url": str(url), "http2": value.BoolOf(true), "insecure": value.BoolOf(true), "concurrency": value.NumberOf(2), "timeout": value.DurationOf(time.Second)})
+		return w
+	}
+	old := quietTLS(http.NotFoundHandler())
+	defer old.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	deaf := httptest.NewUnstartedServer(http.NotFoundHandler()) // knows nothing of ALPN
+	deaf.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{Certificates: old.TLS.Certificates}, nil
+	}}
+	deaf.StartTLS()
+	defer deaf.Close()
+	for _, url := range []string{old.URL, plain.URL, deaf.URL} {
+		w := quiet(url)
+		if w.requests == 0 || w.errors != w.requests {
+			t.Errorf("%s: %d requests, %d errors", url, w.requests, w.errors)
+		}
+		// Who shares a connection with the one that learns it only sees it closed.
+		if n := w.failures["not HTTP/2"]; n == 0 || n+w.failures[reasonClosed] != w.errors {
+			t.Errorf("%s: the reasons are %v", url, w.failures)
+		}
+	}
+}
+
+// A server that dies costs the requests in flight, and a connection that fell silent is not kept.
+func TestHTTP2FailuresShow(t *testing.T) {
+	var hanging atomic.Bool
+	release := make(chan struct{})
+	defer close(release)
+	url, connections := serveHTTP(t, false, withHTTP2, func(w http.ResponseWriter, r *http.Request) {
+		if hanging.Load() {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		time.Sleep(time.Millisecond)
+	})
+	s := startLoad(t, args{"url": str(url), "http2": value.BoolOf(true), "concurrency": value.NumberOf(2), "timeout": value.DurationOf(100 * time.Millisecond)})
+	time.Sleep(100 * time.Millisecond)
+	s.Next()
+	hanging.Store(true)
+	before := connections.Load()
+	time.Sleep(350 * time.Millisecond)
+	_, m := s.Next()
+	wantFailures(t, m.(*window), reasonTimeout)
+	hanging.Store(false)
+	time.Sleep(200 * time.Millisecond)
+	s.Next()
+	time.Sleep(100 * time.Millisecond)
+	_, m = s.Next()
+	if w := m.(*window); w.errors > 0 || w.requests < 10 || connections.Load() == before {
+		t.Errorf("after the hang: %d requests, failures %v, %d new connections", w.requests, w.failures, connections.Load()-before)
+	}
+	start := time.Now()
+	s.Close()
+	if took := time.Since(start); took > 500*time.Millisecond {
+		t.Errorf("closing took %v", took)
+	}
+	_, w := runLoad(t, 100*time.Millisecond, args{"url": str("http://" + deadAddress(t)), "http2": value.BoolOf(true)})
+	wantFailures(t, w, "connection refused")
+	_, w = runLoad(t, 100*time.Millisecond, args{"url": str("http://" + rawServer(t, reset)), "http2": value.BoolOf(true)})
+	if w.requests == 0 || w.errors != w.requests {
+		t.Errorf("%d requests, %d errors", w.requests, w.errors)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	untrusted := quietTLS(http.NotFoundHandler())
+	defer untrusted.Close()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/503" {
+			w.WriteHeader(503)
+		}
+	}))
+	defer plain.Close()
+	for want, url := range map[string]string{
+		"connection refused":      "http://" + deadAddress(t),
+		"connection reset":        "http://" + rawServer(t, reset),
+		reasonClosed:              "http://" + rawServer(t, func(c net.Conn) { readSome(c); c.Close() }),
+		"not HTTP":                "http://" + rawServer(t, func(c net.Conn) { readSome(c); io.WriteString(c, "SSH-2.0-x\r\n\r\n"); c.Close() }),
+		"status 404":              "http://" + strings.TrimPrefix(httptestNotFound(t), "http://"),
+		"status 503":              plain.URL + "/503",
+		"certificate not trusted": untrusted.URL,
+		"TLS failed":              strings.Replace(plain.URL, "http:", "https:", 1),
+		reasonTimeout:             "http://" + rawServer(t, hang),
+	} {
+		t.Run(strings.ReplaceAll(want, "/", ""), func(t *testing.T) {
+			v, w := runLoad(t, 700*time.Millisecond, args{"url": str(url), "timeout": value.DurationOf(500 * time.Millisecond)})
+			wantFailures(t, w, want)
+			if n := v.Get("failures").Get(want).Float(); n == 0 || n != v.Get("errors").Float() {
+				t.Errorf("the sample says %s", v.Get("failures"))
+			}
+			wantNumber(t, v.Get("failures"), "too many open files", 0)
+		})
+	}
+}
+
+func httptestNotFound(t *testing.T) string {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestReasonsAreBounded(t *testing.T) {
+	w := newWindow()
+	for i := range 1000 {
+		w.failed(reason(fmt.Errorf("trouble %d", i)))
+	}
+	w.failed(reason(fmt.Errorf("%s", strings.Repeat("ü", 1000))))
+	if n := len(w.failures); n > maxReasons+1 || w.failures[reasonOther] != 1001-maxReasons {
+		t.Errorf("%d reasons, %d others", n, w.failures[reasonOther])
+	}
+	merged := newWindow()
+	merged.failed("mine")
+	merged.Merge(w)
+	if n := len(merged.failures); n > maxReasons+1 || merged.errors != 1002 {
+		t.Errorf("%d reasons of %d errors", n, merged.errors)
+	}
+	for text := range w.failures {
+		if len(text) > 100 {
+			t.Errorf("a reason has %d bytes", len(text))
+		}
+	}
+}
+
+func TestTheWarmupIsNotCounted(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		a    args
+	}{
+		{"a while, closed", args{"warmup": value.DurationOf(300 * time.Millisecond), "concurrency": value.NumberOf(2)}},
+		{"a while, open", args{"warmup": value.DurationOf(300 * time.Millisecond), "rate": value.RateOf(200)}},
+		{"requests, closed", args{"warmup": value.NumberOf(60), "concurrency": value.NumberOf(2)}},
+		{"requests, open", args{"warmup": value.NumberOf(60), "rate": value.RateOf(200)}},
+	} {
+		var total atomic.Int64
+		begun := time.Now()
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			total.Add(1)
+			if time.Since(begun) < 100*time.Millisecond {
+				w.WriteHeader(500) // a cold server
+			}
+			time.Sleep(8 * time.Millisecond)
+		}))
+		c.a["url"] = str(server.URL)
+		begun = time.Now()
+		s := startLoad(t, c.a).(*generator)
+		time.Sleep(100 * time.Millisecond)
+		v, m := s.Next()
+		if !v.IsMissing() || v.Why() != "warming up" || m != nil {
+			t.Errorf("%s: while it warms up there is %s, %v", c.name, v, m)
+		}
+		select {
+		case <-s.Warm():
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: it never gets warm", c.name)
+		}
+		warm, cold := time.Now(), int(total.Load())
+		time.Sleep(300 * time.Millisecond)
+		_, m = s.Next()
+		w := m.(*window)
+		if w.errors > 0 || cold < 20 || w.requests > int(total.Load())-cold+1 || w.requests < 10 || w.missed > 0 {
+			t.Errorf("%s: %d requests with %d errors, %d missed, of %d that came, %d in the warm-up", c.name, w.requests, w.errors, w.missed, total.Load(), cold)
+		}
+		if diff := (w.elapsed - time.Since(warm)).Abs(); diff > 50*time.Millisecond {
+			t.Errorf("%s: the first window lasts %v", c.name, w.elapsed)
+		}
+		s.Close()
+		server.Close()
+	}
+	s := startLoad(t, args{"url": str(httptestNotFound(t))}).(*generator)
+	select {
+	case <-s.Warm():
+	default:
+		t.Error("without a warm-up it is not warm at once")
+	}
+	for text, v := range map[string]value.Value{"`warmup` is a duration, such as 10s, or a number of requests, such as 1000; 1.5 is neither": value.NumberOf(1.5), "`warmup` is a duration, such as 10s, or a number of requests, such as 1000; \"x\" is neither": str("x")} {
+		_, err := probeNamed(t, "http.load").Open(context.Background(), env.Env{}, args{"url": str("http://x/"), "warmup": v})
+		if err == nil || err.Error() != text {
+			t.Errorf("the error reads %v, want %s", err, text)
+		}
+	}
+}
+
+// A server that hangs from the warm-up on must not look idle, nor may what was due before count.
+func TestAHangInTheWarmupShows(t *testing.T) {
+	address := rawServer(t, hang)
+	s := startLoad(t, args{"url": str("http://" + address), "rate": value.RateOf(100), "concurrency": value.NumberOf(2), "warmup": value.DurationOf(200 * time.Millisecond), "timeout": value.DurationOf(600 * time.Millisecond)}).(*generator)
+	<-s.Warm()
+	time.Sleep(200 * time.Millisecond)
+	v, m := s.Next()
+	if p := v.Get("p50").Duration(); p < 190*time.Millisecond || p > 500*time.Millisecond {
+		t.Errorf("200ms after the warm-up the oldest request is %v old", p)
+	}
+	time.Sleep(500 * time.Millisecond)
+	_, rest := s.Next()
+	m.Merge(rest)
+	if w := m.(*window); w.missed < 55 || w.missed > 80 { // 700ms of 100/s less the two that went out
+		t.Errorf("%d sends were missed", w.missed)
+	}
+}
+
+// Every percentile lies in the middle of a step of the server's delays, so that it has one true value. A busy machine gets
+// three attempts.
+func TestPercentilesOfAKnownDistribution(t *testing.T) {
+	steps := []struct {
+		field  string
+		share  int
+		length time.Duration
+	}{{"p50", 70, 40 * time.Millisecond}, {"p90", 22, 100 * time.Millisecond}, {"p95", 5, 200 * time.Millisecond}, {"p99", 3, 400 * time.Millisecond}}
+	var n atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		place := int(n.Add(1) * 37 % 100)
+		for _, s := range steps {
+			if place -= s.share; place < 0 {
+				time.Sleep(s.length)
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	var complaints []string
+	for range 3 {
+		var mu sync.Mutex
+		complaints = nil
+		var wg sync.WaitGroup
+		for _, a := range []args{{"rate": value.RateOf(150)}, {"concurrency": value.NumberOf(15)}} {
+			a["url"] = str(server.URL)
+			wg.Go(func() {
+				v, _ := runLoad(t, 2500*time.Millisecond, a)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, s := range steps {
+					if got := v.Get(s.field).Duration(); (got - s.length).Abs() > s.length/20 {
+						complaints = append(complaints, fmt.Sprintf("%s is %v, the server says %v", s.field, got, s.length))
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if len(complaints) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(complaints, "\n"))
+}
