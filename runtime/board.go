@@ -54,13 +54,14 @@ type sample struct {
 	partial    bool
 }
 
-// watcher is called under the board's lock at each new sample of a probe that it names, once each of them has one since
-// `since`.
+// watcher is called under the board's lock at each new sample of a probe that it names. all tells whether each of them has
+// one since `since`; before that, an evaluation counts only if it does not depend on the missing ones: `false and no-data`
+// is false, and an outage must not hide behind a slow probe.
 type watcher struct {
 	names []string
 	since time.Time
 	until time.Time // samples that started later do not count; zero for no end
-	fire  func(at time.Time)
+	fire  func(at time.Time, all bool)
 }
 
 func newBoard(stream *event.Stream, steady []*check.Check) *board {
@@ -144,8 +145,8 @@ func (b *board) record(p *probe, s *sample) {
 			p.latest = s
 		}
 		for _, w := range slices.Clone(b.watchers) {
-			if slices.Contains(w.names, p.def.Name) && !s.start.Before(w.since) && (w.until.IsZero() || !s.start.After(w.until)) && b.have(w.names, w.since) {
-				w.fire(s.start)
+			if slices.Contains(w.names, p.def.Name) && !s.start.Before(w.since) && (w.until.IsZero() || !s.start.After(w.until)) {
+				w.fire(s.start, b.have(w.names, w.since))
 			}
 		}
 	}

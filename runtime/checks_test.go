@@ -36,6 +36,7 @@ func TestChecks(t *testing.T) {
 		{"never", `probe p = fake.pattern("0"); hypothesis { never p }; steady { expect sure }; inject { fake.destroy("a"); wait 2s }`, 0, "never p", ""},
 		{"never, once", `probe p = fake.pattern("0010"); hypothesis { never p }; steady { expect sure }; inject { fake.destroy("a"); wait 4s }`, 1, "never p", ""},
 		{"a failing probe makes never inconclusive", `probe p = fake.pattern("0x0"); hypothesis { never p }; steady { expect sure }; inject { fake.destroy("a"); wait 4s }`, 5, "never p", "the probe failed"},
+		{"an outage does not hide behind a slow probe", `probe p = fake.pattern("1001") every 100ms; probe q = fake.pattern("1") every 5s; steady { expect sure }; hypothesis { always p and q }; inject { fake.destroy("a"); wait 1s }`, 1, "always p and q", "false in 2 of"},
 		{"or makes up for no data", `probe p = fake.pattern("1x"); probe q = fake.pattern("1"); hypothesis { always p or q }; steady { expect sure }; inject { fake.destroy("a"); wait 4s }`, 0, "always p or q", ""},
 		// eventually
 		{"never exercised", `probe p = fake.pattern("1"); hypothesis { eventually p within 2s }; steady { expect sure }; inject { fake.destroy("a"); wait 3s }`, 0, "eventually", "never exercised"},

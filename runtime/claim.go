@@ -49,8 +49,12 @@ type evidence struct {
 	why      string
 }
 
-func (c *claim) observe(env expr.Env, at time.Time) {
+// observe judges one moment. all tells whether every probe has been sampled; if not, only what is certain anyway counts.
+func (c *claim) observe(env expr.Env, at time.Time, all bool) {
 	v := c.def.Cond.Eval(env)
+	if !all && v.IsMissing() {
+		return
+	}
 	c.evals++
 	isTrue := v.Bool()
 	if c.def.Kind == check.Never {

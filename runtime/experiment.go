@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chaos/lang/check"
@@ -51,8 +52,10 @@ type experiment struct {
 	watching  map[*claim]*watcher
 	guards    []*watcher
 	undoing   undoing
+	waiting   atomic.Bool // for the steady state to come back
 	mu        sync.Mutex
 	lastStep  time.Time // when the latest step of inject was done
+	undone    time.Time // when everything was
 	leftOver  []event.Left
 	fruitless []string // faults that were seen not to bite
 	tripped   *check.Guard

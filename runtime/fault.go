@@ -21,6 +21,7 @@ import (
 type fault struct {
 	step    int
 	text    string // of the step
+	name    string // its `as`
 	does    string
 	hold    io.Closer
 	records []record
@@ -149,7 +150,7 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 			x.left(event.Left{Text: f.text, Error: err.Error(), Manual: r.undo.Manual})
 		}
 	}
-	ev := event.FaultUndone{Step: f.step, Text: f.text, Does: f.does, OK: len(failed) == 0, Phase: phase, Took: event.Seconds(time.Since(begun))}
+	ev := event.FaultUndone{Step: f.step, Text: f.text, Name: f.name, Does: f.does, OK: len(failed) == 0, Phase: phase, Took: event.Seconds(time.Since(begun))}
 	if len(failed) > 0 {
 		ev.Error = failed[0]
 	}

@@ -15,15 +15,15 @@ import (
 	"chaos/runtime/recovery"
 )
 
-// intend hands a record to the guardian before its act. The guardian is started by the first record that needs one; from
-// then on it gets every record, as a second net under those that the kernel ends.
+// intend hands a record to the guardian before its act. The first record starts the guardian: no guardian, no injection.
+// It gets every record, also of faults that the kernel ends when we die, since it is their deadline too when we hang.
 func (r *Run) intend(o recovery.Open, scriptDir string, within time.Duration) error {
+	if r.unguarded {
+		return nil
+	}
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
 	if r.guardian == nil {
-		if o.Undo.Lifetime != actions.Guardian {
-			return nil
-		}
 		g, err := guardian.Start(r.opts.Guardian, r.dir, scriptDir, r.start)
 		if err != nil {
 			return err
@@ -44,6 +44,18 @@ func (r *Run) intend(o recovery.Open, scriptDir string, within time.Duration) er
 		return errors.New("the guardian process has died")
 	default:
 		return r.guardian.Intend(o, within)
+	}
+}
+
+// dueIn sets the deadline of records anew, now that their fault is in place.
+func (r *Run) dueIn(records []record, within time.Duration) {
+	r.guardMu.Lock()
+	defer r.guardMu.Unlock()
+	if r.guardian == nil {
+		return
+	}
+	for _, rec := range records {
+		r.guardian.Until(rec.id, within)
 	}
 }
 
@@ -87,8 +99,11 @@ func (r *Run) leftBehind(ctx context.Context) []diag.Diagnostic {
 			}
 		}
 		if old.Unrecovered() {
+			recovery.Forget(ctx, r.opts.Registries.Actions, old)
+		}
+		if old.Unrecovered() {
 			out = append(out, diag.Errorf(diag.Unfit, diag.Span{File: filepath.Join(old.Dir, event.JournalName), Start: diag.Pos{Line: 1, Col: 1}},
-				"run %s died and left %s behind", old.ID, plural(len(old.Open), "fault")).WithHint("undo it with `chaos recover %s`", old.ID))
+				"run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).WithHint("undo it with `chaos recover %s`", old.ID))
 		}
 	}
 	return out

@@ -37,7 +37,9 @@ func (x *experiment) before() error {
 	if err != nil {
 		return err
 	}
-	x.stream.Emit(event.PhaseEnded{Phase: event.Before, OK: held == "", Detail: held, Took: event.Seconds(time.Since(began))})
+	if x.def.Steady != nil {
+		x.stream.Emit(event.PhaseEnded{Phase: event.Before, OK: held == "", Detail: held, Took: event.Seconds(time.Since(began))})
+	}
 	if held != "" {
 		return &unsteadyError{text: "not steady before the injection: " + held}
 	}
@@ -110,12 +112,12 @@ func (x *experiment) oneWindow(ctx context.Context, phase event.Phase, checks []
 	for _, c := range checks {
 		k := x.newClaim(c, "")
 		claims = append(claims, k)
-		w := &watcher{names: k.names, since: start, fire: func(at time.Time) {
+		w := &watcher{names: k.names, since: start, fire: func(at time.Time, all bool) {
 			// Without a window one evaluation decides: "one sample of each probe".
 			if length > 0 && at.After(end) && k.evals > 0 || length == 0 && k.evals > 0 {
 				return
 			}
-			k.observe(x.board.env(x.vars, start), at)
+			k.observe(x.board.env(x.vars, start), at, all)
 		}}
 		watchers = append(watchers, x.board.watch(w))
 	}
@@ -161,7 +163,7 @@ func (x *experiment) oneWindow(ctx context.Context, phase event.Phase, checks []
 	defer x.board.mu.Unlock()
 	for _, k := range claims {
 		if k.evals == 0 { // it reads no probe at all
-			k.observe(x.board.env(x.vars, start), time.Now())
+			k.observe(x.board.env(x.vars, start), time.Now(), true)
 		}
 		if res, detail := k.judge(time.Now(), false); res != held {
 			failed = k.text + " (" + detail + ")"
@@ -188,12 +190,12 @@ func (x *experiment) beginDuring() {
 			if k.def.Kind == check.Expect {
 				continue
 			}
-			x.watching[k] = x.board.watch(&watcher{names: k.names, since: x.injectAt, fire: func(at time.Time) { x.look(k, at) }})
+			x.watching[k] = x.board.watch(&watcher{names: k.names, since: x.injectAt, fire: func(at time.Time, all bool) { x.look(k, at, all) }})
 		}
 		for _, def := range x.def.Guards {
 			g := &guard{def: def, names: x.direct(def.Cond)}
 			g.hold, _ = x.duration(def.For, x.vars, 0)
-			x.guards = append(x.guards, x.board.watch(&watcher{names: g.names, fire: func(at time.Time) { x.guard(g, at) }}))
+			x.guards = append(x.guards, x.board.watch(&watcher{names: g.names, fire: func(at time.Time, _ bool) { x.guard(g, at) }}))
 		}
 	})
 }
@@ -232,11 +234,11 @@ func (x *experiment) hypothesis() []*claim {
 }
 
 // look evaluates one claim at a sample; called under the board's lock.
-func (x *experiment) look(k *claim, at time.Time) {
+func (x *experiment) look(k *claim, at time.Time, all bool) {
 	was := k.falses
 	wasOpen := !k.open.IsZero()
 	env := x.board.env(x.vars, x.injectAt)
-	k.observe(env, at)
+	k.observe(env, at, all)
 	switch {
 	case k.def.Kind == check.Eventually && wasOpen != !k.open.IsZero():
 		to := "true"
@@ -335,6 +337,9 @@ func (x *experiment) settle(err error) {
 	}
 	x.board.mu.Unlock()
 	entered := x.board.enter(event.Settle)
+	x.mu.Lock()
+	x.undone = entered
+	x.mu.Unlock()
 	defer func() {
 		for _, w := range x.watching {
 			x.board.unwatch(w)
@@ -390,7 +395,7 @@ func (x *experiment) judge(cut, last bool) {
 			continue
 		}
 		if k.evals == 0 && (k.def.Kind == check.Expect || len(k.names) == 0) && !x.injectAt.IsZero() {
-			k.observe(x.board.env(x.vars, x.injectAt), time.Now())
+			k.observe(x.board.env(x.vars, x.injectAt), time.Now(), true)
 		}
 		res, detail := k.judge(time.Now(), cut)
 		if k.def.Kind == check.Expect && res == held {
@@ -407,6 +412,9 @@ func (x *experiment) judge(cut, last bool) {
 
 // verdict is the hypothesis as a whole.
 func (x *experiment) verdict(err error) event.Verdict {
+	if len(x.judged) == 0 { // nothing was claimed
+		return event.NotJudged
+	}
 	worst := event.Held
 	for _, j := range x.judged {
 		switch {
@@ -453,15 +461,19 @@ func (x *experiment) after() {
 	}
 	ctx, cancel := x.run.untilSignal(context.WithoutCancel(x.ctx))
 	defer cancel()
+	x.waiting.Store(true)
+	defer x.waiting.Store(false)
 	x.stream.Emit(event.PhaseEntered{Phase: event.After, Detail: x.windowText()})
 	began := time.Now()
 	failed, err := x.window(ctx, event.After, "after", recovery)
+	left := fmt.Sprintf("it did not come back within %s: %s", short(recovery), failed)
 	if err != nil {
-		failed = "nobody knows, since the wait for it was interrupted"
+		failed = "interrupted"
+		left = fmt.Sprintf("nobody knows whether it came back: the wait for it was interrupted after %s", short(time.Since(began)))
 	}
 	x.stream.Emit(event.PhaseEnded{Phase: event.After, OK: failed == "", Detail: failed, Took: event.Seconds(time.Since(began))})
 	if failed != "" {
-		x.left(event.Left{Text: "the steady state", Error: fmt.Sprintf("it did not come back within %s: %s", short(recovery), failed)})
+		x.left(event.Left{Text: "the steady state", Error: left})
 	}
 }
 

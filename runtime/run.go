@@ -61,6 +61,8 @@ type Run struct {
 	start  time.Time
 	locks  *recovery.TargetLocks
 
+	unguarded bool // of the tests in virtual time, where no process can be started
+
 	guardMu  sync.Mutex
 	guardian *guardian.Client
 
@@ -124,7 +126,9 @@ func (r *Run) Interrupt(signal string) {
 		x.cancel(&abort{by: "signal", text: "interrupted by " + signal})
 		return
 	}
-	if left := x.undoing.texts(); len(left) > 0 {
+	if x.waiting.Load() {
+		r.stream.Emit(event.Note{Text: signal + ": no longer waiting for the steady state"})
+	} else if left := x.undoing.texts(); len(left) > 0 {
 		r.stream.Emit(event.Note{Text: signal + ": still undoing " + strings.Join(left, ", ") + "; nothing cuts that short"})
 	} else {
 		r.stream.Emit(event.Note{Text: signal + ": already winding down; nothing cuts that short"})

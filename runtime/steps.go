@@ -15,6 +15,7 @@ import (
 	"chaos/lang/spec"
 	"chaos/lang/value"
 	"chaos/runtime/event"
+	"chaos/runtime/guardian"
 	"chaos/runtime/target"
 )
 
@@ -192,7 +193,7 @@ func (x *experiment) when(ctx context.Context, b block, s *check.When) error {
 	if err := x.ready(ctx, b, s.Cond); err != nil {
 		return err
 	}
-	v := x.eval(s.Cond, b.vars, time.Time{})
+	v := x.eval(s.Cond, b.vars, x.fresh(b))
 	branch, answer := s.Then, "yes"
 	switch {
 	case v.IsMissing() && b.phase == event.Rollback:
@@ -238,7 +239,11 @@ func (x *experiment) waitFor(ctx context.Context, b block, s *check.WaitFor) err
 	if err != nil {
 		return &stepError{text: s.Text, err: err}
 	}
-	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: s.Text, Most: event.Seconds(d), Depth: b.depth, At: place(s.Span)})
+	text := s.Text
+	if _, constant := s.Duration.Const(); !constant {
+		text += " = " + short(d)
+	}
+	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: text, Most: event.Seconds(d), Depth: b.depth, At: place(s.Span)})
 	return pause(ctx, d)
 }
 
@@ -275,7 +280,7 @@ func (x *experiment) waitUntil(ctx context.Context, b block, s *check.WaitUntil)
 	var since time.Time
 	met := make(chan struct{})
 	var once sync.Once
-	look := func(at time.Time) {
+	look := func(at time.Time, _ bool) {
 		if v := s.Cond.Eval(x.board.env(b.vars, reached)); v.IsMissing() || !v.Bool() {
 			since = time.Time{}
 			return
@@ -321,7 +326,7 @@ func (x *experiment) precondition(ctx context.Context, b block, c *check.Check) 
 	}
 	k := x.newClaim(c, "setup")
 	x.board.mu.Lock()
-	k.observe(x.board.env(b.vars, time.Time{}), time.Now())
+	k.observe(x.board.env(b.vars, time.Time{}), time.Now(), true)
 	x.board.mu.Unlock()
 	res, detail := k.judge(time.Now(), false)
 	x.stream.Emit(k.event(res, detail, time.Time{}))
@@ -338,15 +343,22 @@ func (x *experiment) ready(ctx context.Context, b block, e *expr.Expr) error {
 	if err := x.open(ctx, names); err != nil {
 		return &stepError{text: e.Text(), err: err}
 	}
-	// Rollback decides on the world as it is now that everything is undone, not on what was seen under the faults.
-	var since time.Time
-	if b.phase == event.Rollback {
-		since = time.Now()
-	}
+	since := x.fresh(b)
 	if !x.board.until(ctx.Done(), func() bool { return x.board.have(names, since) }) {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// fresh is how young a sample must be for a decision: rollback decides on the world as it is now that everything is undone,
+// inject on the world after its latest step.
+func (x *experiment) fresh(b block) time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if b.phase == event.Rollback {
+		return x.undone
+	}
+	return x.lastStep
 }
 
 // step runs one action: plan, intend, act, verify, and with `for` hold and undo.
@@ -399,7 +411,7 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
 	got, err := x.act(ctx, s, plan, led)
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
-	f := &fault{step: id, text: s.Text, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
+	f := &fault{step: id, text: s.Text, name: s.As, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
 		b.scope.push(f)
 	}
@@ -426,7 +438,12 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	if lasts <= 0 {
 		return nil
 	}
+	x.run.dueIn(f.records, lasts)
+	held := time.Now()
 	werr := pause(ctx, lasts)
+	if over := time.Since(held) - lasts; werr == nil && over > guardian.DeadlineGrace {
+		werr = &stepError{text: s.Text, err: fmt.Errorf("it lasted %s too long, since chaos itself was stopped meanwhile", short(over))}
+	}
 	if f := b.scope.take(f); f != nil && !x.undoFault(f, b.phase) && werr == nil {
 		werr = errNotUndone
 	}

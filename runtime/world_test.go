@@ -281,7 +281,12 @@ func (s *fakeStream) Next() (value.Value, probes.Mergeable) {
 	return m.Value(), m
 }
 
-func (s *fakeStream) Close() error { <-s.done; return nil }
+func (s *fakeStream) Close() error {
+	if s.done != nil { // never started when it was only planned
+		<-s.done
+	}
+	return nil
+}
 
 type fakeState struct{ streamSample }
 
@@ -351,6 +356,7 @@ func play(t *testing.T, script string, verify func(*story), opts ...option) {
 			f(s, &o)
 		}
 		s.run = New(o)
+		s.run.unguarded = true
 		res, err := s.run.Execute(context.Background())
 		s.exit, s.err = res.Exit, err
 		verify(s)

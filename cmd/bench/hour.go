@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,23 +67,18 @@ func memoryRow(b *bench) ([]line, error) {
 
 // hour is the child. Virtual time needs a test, so it is one.
 func hour(args []string) error {
-	testing.Init()
-	var h heaps
-	var err error
-	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "hour", F: func(t *testing.T) {
+	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "hour", F: func(t *testing.T) {
+		var h heaps
+		var err error
 		synctest.Test(t, func(*testing.T) { h, err = virtualHour(args[0]) })
-	}}})
-	if err == nil && !ok {
-		err = fmt.Errorf("the hour did not end")
-	}
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(h)
-	if err == nil {
+		data, jerr := json.Marshal(h)
+		if err = errors.Join(err, jerr); err != nil {
+			fmt.Println(err)
+			t.FailNow()
+		}
 		fmt.Println(string(data))
-	}
-	return err
+	}}}, nil, nil)
+	return nil
 }
 
 func virtualHour(dir string) (h heaps, err error) {

@@ -200,7 +200,9 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if c.do != nil {
 		if !early {
 			waitFor(t, "the injection", func() bool {
-				return slices.ContainsFunc(p.journal(), func(l journalLine) bool { return l.Kind == "phase_entered" && strings.Contains(string(l.Data), `"during"`) })
+				return slices.ContainsFunc(p.journal(), func(l journalLine) bool {
+					return l.Kind == "phase_entered" && strings.Contains(string(l.Data), `"during"`)
+				})
 			})
 		}
 		time.Sleep(instant)

@@ -159,6 +159,27 @@ func TestTheGuardianUndoesWhatAStuckRunnerDoesNot(t *testing.T) {
 	}
 }
 
+// A fault's own `for` is its deadline, and what only the runner's end undoes is undone by ending it.
+func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
+	pid := victim(t)
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "pause" {
+  probe state = process.state(pid: %d) every 50ms
+  steady { expect state.running }
+  hypothesis { always state.running }
+  inject { process.pause(pid: %d) for 1s }
+}
+`, pid, pid)))
+	waitFor(t, "the pause", func() bool { return procState(pid) == "t" })
+	p.until("step_ended", `"done"`)
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	begun := time.Now()
+	waitFor(t, "the target to run on", func() bool { return procState(pid) == "S" })
+	if d := time.Since(begun); d < 4*time.Second || d > 15*time.Second {
+		t.Errorf("undone after %s: a second of pause and five of grace were due", d)
+	}
+	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
+}
+
 func readAll(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -32,7 +33,9 @@ func Main() int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := 0
 	root := newRoot(&code)
-	if err := root.Execute(); err != nil {
+	if err := root.Execute(); errors.Is(err, syscall.EPIPE) { // the reader has seen enough
+		return code
+	} else if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 		return exitUsage
 	}
@@ -51,6 +54,7 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 		Example: `  chaos script game-day.chaos
   chaos script game-day.chaos --param base=http://127.0.0.1:8080
   chaos check *.chaos`,
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

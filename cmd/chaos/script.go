@@ -133,7 +133,7 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 		written.refused(path, strings.Split(diags.Error(), "\n")...)
 	}
 	var whole []*check.Script
-	var sources []*diag.Source
+	var names []string
 	for _, path := range paths {
 		src, script, diags := load(path, reg)
 		switch {
@@ -147,18 +147,18 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 			continue
 		}
 		show(os.Stderr, diags, src)
-		whole, sources = append(whole, script), append(sources, src)
-	}
-	if code != 0 {
-		return nil, code, nil
+		whole, names = append(whole, script), append(names, path)
 	}
 	scripts, err := s.apply(whole)
+	if err != nil && code != 0 { // perhaps what is missing stands in a file that is broken
+		return nil, code, nil
+	}
 	if err != nil {
 		written.refused(strings.Join(paths, " "), err.Error())
 		return nil, exitUsage, err
 	}
 	if s.list != "" {
-		return nil, 0, listScripts(os.Stdout, s.list, scripts)
+		return nil, code, listScripts(os.Stdout, s.list, scripts)
 	}
 	for i, script := range scripts {
 		if len(script.Experiments) == 0 {
@@ -166,10 +166,10 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 		}
 		params, diags := check.BindParams(allParams(script), known(given, whole[i], script), os.LookupEnv)
 		if diag.List(diags).HasErrors() {
-			refuse(paths[i], sources[i], diags)
+			refuse(names[i], script.Source, diags)
 			continue
 		}
-		ready = append(ready, prepared{paths[i], sources[i], script, params})
+		ready = append(ready, prepared{names[i], script.Source, script, params})
 	}
 	if code != 0 {
 		return nil, code, nil

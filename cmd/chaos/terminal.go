@@ -44,10 +44,11 @@ type terminal struct {
 const (
 	gutter   = 9 // "  12.3s  "
 	maxWidth = 110
+	noWidth  = 1 << 20 // a file or a pipe keeps every word
 )
 
 func newTerminal(w io.Writer, plain bool) *terminal {
-	t := &terminal{w: w, width: 100, steps: map[int]event.StepStarted{}, latest: map[string]string{}}
+	t := &terminal{w: w, width: noWidth, steps: map[int]event.StepStarted{}, latest: map[string]string{}}
 	if f, ok := w.(*os.File); ok && isTerminal(w) {
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
 			t.width = min(max(cols, 40), maxWidth)
@@ -353,6 +354,7 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 		}
 	case d.Status == "cancelled":
 		t.line(indent, "■", "warn", what(s), "cancelled")
+	case s.Lifetime == "" && d.Effect != "no": // it changed nothing: what it said stands there already
 	case d.Effect == "no":
 		t.line(indent, "✗", "bad", what(s), "no effect: "+d.Detail)
 	default:
@@ -383,9 +385,13 @@ func join(parts ...string) string {
 }
 
 func (t *terminal) undone(d event.FaultUndone) {
+	t.status = ""
 	text := d.Text
 	if d.Does != "" {
 		text = d.Does
+	}
+	if d.Name != "" && !strings.Contains(text, d.Name) {
+		text = d.Name + ": " + text
 	}
 	if d.OK {
 		t.line(2, "↶", "good", "undone: "+text, took(d.Took))

@@ -78,13 +78,15 @@ const (
 	NoInject     Code = "W111"
 	UnusedLet    Code = "W112"
 	IgnoresWrong Code = "W113" // a `lint:ignore` that is none
+	UnusedAction Code = "W114"
+	UnusedUse    Code = "W115"
 )
 
 // lints are the names of the warnings.
 var lints = map[Code]string{
 	NoSteady: "no-steady", NoAbort: "no-abort", NoRollback: "missing-rollback", UnusedProbe: "unused-probe", UnusedParam: "unused-param",
 	Unbounded: "unbounded", AlwaysTrue: "always-true", ShortWindow: "short-window", JudgedLate: "judged-after-recovery",
-	BlockOrder: "block-order", NoInject: "no-inject", UnusedLet: "unused-let", IgnoresWrong: "lint-ignore",
+	BlockOrder: "block-order", NoInject: "no-inject", UnusedLet: "unused-let", IgnoresWrong: "lint-ignore", UnusedAction: "unused-action", UnusedUse: "unused-use",
 }
 
 // Lint is the name of a warning, "" for an error.

@@ -45,7 +45,9 @@ func fakes() catalogue {
 		}
 		c[s.Name] = &s
 	}
-	action := func(name, undo string, args any) { add(spec.Call{Kind: spec.Action, Name: name, Undo: undo, Selects: true}, args, nil) }
+	action := func(name, undo string, args any) {
+		add(spec.Call{Kind: spec.Action, Name: name, Undo: undo, Selects: true}, args, nil)
+	}
 	probe := func(name string, args, result any) { add(spec.Call{Kind: spec.Probe, Name: name}, args, result) }
 
 	add(spec.Call{Kind: spec.Action, Name: "process.start", Undo: "stops it", Result: value.THandle}, struct {

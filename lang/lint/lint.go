@@ -40,7 +40,22 @@ type linter struct {
 	diags  []diag.Diagnostic
 }
 
-func (l *linter) report(d diag.Diagnostic) { l.diags = append(l.diags, d) }
+// report keeps a warning about this file; what is amiss in a module is said where that file is checked.
+func (l *linter) report(d diag.Diagnostic) {
+	if d.Span.File == l.src.File {
+		l.diags = append(l.diags, d)
+	}
+}
+
+// once reports what may be found more than once, such as in a guard of the file or a body that is called twice.
+func (l *linter) once(d diag.Diagnostic) {
+	for _, before := range l.diags {
+		if before.Code == d.Code && before.Span == d.Span {
+			return
+		}
+	}
+	l.report(d)
+}
 
 // experiment is the look at one experiment, as written and as checked.
 type experiment struct {
@@ -58,7 +73,7 @@ func (x *experiment) lint() {
 	x.late()
 	x.window()
 	if x.out.Inject != nil {
-		x.fleeting(x.out.Inject.Body, false, true)
+		x.fleeting(x.out.Inject.Body, nil, false, true)
 		x.deadline()
 	}
 }
@@ -96,13 +111,21 @@ func (x *experiment) param(name string) (value.Value, bool) {
 	return value.Value{}, false
 }
 
-// steps calls f for every step below a list of statements, in order.
-func steps(list []check.Stmt, f func(*check.Step)) {
-	each(list, func(s check.Stmt) {
-		if step, ok := s.(*check.Step); ok {
-			f(step)
+// steps calls f for every step below a list of statements, in order; at is where the script has it: a step of a composite
+// action stands where that is called.
+func steps(list []check.Stmt, f func(s *check.Step, at diag.Span)) {
+	for _, s := range list {
+		g := f
+		switch s := s.(type) {
+		case *check.Step:
+			f(s, s.Call.Span)
+		case *check.Composite:
+			g = func(inner *check.Step, _ diag.Span) { f(inner, s.Span) }
 		}
-	})
+		for _, body := range bodies(s) {
+			steps(body, g)
+		}
+	}
 }
 
 // each calls f for every statement below a list of statements, in order.
@@ -125,6 +148,8 @@ func bodies(s check.Stmt) [][]check.Stmt {
 	case *check.Parallel:
 		return [][]check.Stmt{s.Branches}
 	case *check.Do:
+		return [][]check.Stmt{s.Body}
+	case *check.Composite:
 		return [][]check.Stmt{s.Body}
 	}
 	return nil

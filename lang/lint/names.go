@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"path"
 	"strings"
 
 	"chaos/lang/diag"
@@ -40,7 +41,7 @@ func (l *linter) unused() {
 	}
 }
 
-// declared judges the params, lets and probes of one list.
+// declared judges the declarations of one list.
 func (l *linter) declared(list []syntax.Stmt, mentions map[string]int, sampled map[string]bool, who string) {
 	for _, s := range list {
 		switch s := s.(type) {
@@ -50,6 +51,19 @@ func (l *linter) declared(list []syntax.Stmt, mentions map[string]int, sampled m
 			}
 		case *syntax.Let:
 			l.let(s, mentions)
+		case *syntax.Use:
+			name, own := path.Base(strings.TrimSuffix(s.Path.Value, ".chaos")), 0
+			if s.As != nil {
+				name, own = s.As.Text, 1
+			}
+			if mentions[name] <= own {
+				l.report(diag.Warningf(diag.UnusedUse, s.Path.Span, "nothing of `%s` is used here", name).WithHint("use it, or remove it"))
+			}
+		case *syntax.Action:
+			if mentions[s.Name.Text] <= 1 {
+				l.report(diag.Warningf(diag.UnusedAction, s.Name.Span, "the action `%s` is defined and never called", s.Name.Text).WithHint("call it as a step: `%s(…)`, or remove it", s.Name.Text))
+			}
+			l.lets(s.Body.Stmts, l.mentions(s.Span))
 		case *syntax.Probe:
 			switch {
 			case s.Formals != nil && mentions[s.Name.Text] <= 1:

@@ -5,6 +5,7 @@ import (
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/expr"
 	"chaos/lang/value"
 )
 
@@ -66,19 +67,19 @@ func (x *experiment) guards() {
 		return
 	}
 	own := x.own()
-	var first *check.Step
-	steps(x.out.Inject.Body, func(s *check.Step) {
+	var first *diag.Span
+	steps(x.out.Inject.Body, func(s *check.Step, at diag.Span) {
 		if first != nil || s.Call.Spec.Harmless || makesHandle(s) || own.reads(s) {
 			return
 		}
 		if d, ok := x.value(s.For, nil); ok && d.Duration() <= shortFault {
 			return
 		}
-		first = s
+		first = &at
 	})
 	if first != nil {
 		x.report(diag.Warningf(diag.NoAbort, x.out.Inject.Span, "no guard ends this when it hurts more than it should").
-			WithNote(first.Call.Span, "this touches what the experiment did not start itself").
+			WithNote(*first, "this touches what the experiment did not start itself").
 			WithHint("write `abort when … for 3s` in the experiment"))
 	}
 }
@@ -90,7 +91,7 @@ func (x *experiment) rollback() {
 	}
 	own := x.own()
 	done := false
-	steps(x.out.Inject.Body, func(s *check.Step) {
+	steps(x.out.Inject.Body, func(s *check.Step, at diag.Span) {
 		if done || !irreversible(s) || own.supervised(s) {
 			return
 		}
@@ -99,7 +100,7 @@ func (x *experiment) rollback() {
 		if arg := s.Call.Spec.UndoArg; arg != "" {
 			hint = "give it `" + arg + ": …`, or write `rollback { … }`"
 		}
-		x.report(diag.Warningf(diag.NoRollback, s.Call.Span, "this cannot be undone, and there is no `rollback`: if it does not come back by itself, the run ends with 6").WithHint("%s", hint))
+		x.report(diag.Warningf(diag.NoRollback, at, "this cannot be undone, and there is no `rollback`: if it does not come back by itself, the run ends with 6").WithHint("%s", hint))
 	})
 }
 
@@ -121,22 +122,32 @@ func (x *experiment) own() possessions {
 					own[s.As] = ok && v.Bool()
 				}
 			case *check.Repeat:
-				if s.In == nil || len(s.In.Operands()) == 0 {
-					return
+				if s.In != nil {
+					own.take(s.Name, s.In)
 				}
-				all := true
-				for _, o := range s.In.Operands() {
-					restarts, ok := own[o.Path[0]]
-					if !ok {
-						return
-					}
-					all = all && restarts
+			case *check.Composite:
+				for _, a := range s.Args {
+					own.take(a.Name, a.Value)
 				}
-				own[s.Name] = all
 			}
 		})
 	}
 	return own
+}
+
+// take gives a name what an expression stands for, if all of that is owned.
+func (p possessions) take(name string, from *expr.Expr) {
+	all := true
+	for _, o := range from.Operands() {
+		restarts, ok := p[o.Path[0]]
+		if !ok {
+			return
+		}
+		all = all && restarts
+	}
+	if len(from.Operands()) > 0 {
+		p[name] = all
+	}
 }
 
 // reads tells whether a step acts on something that the experiment started.

@@ -9,34 +9,46 @@ import (
 	"chaos/lang/value"
 )
 
-// fleeting looks for faults that end as they begin: the last of their scope, with no time of their own. follows tells that
-// time goes by behind the list; top, that the scope is inject itself.
-func (x *experiment) fleeting(list []check.Stmt, follows, top bool) {
+// fleeting looks for faults that end as they begin: the last of their scope, with no time of their own. at is where the
+// composite action is called whose body this is, nil outside; follows tells that time goes by behind the list; top, that
+// the scope is inject itself.
+func (x *experiment) fleeting(list []check.Stmt, at *diag.Span, follows, top bool) {
 	for i := len(list) - 1; i >= 0; i-- {
 		switch s := list[i].(type) {
 		case *check.Step:
 			if !follows && s.For == nil && !s.Call.Spec.Harmless && !irreversible(s) && !makesHandle(s) {
-				what := "it is undone as soon as it is there"
+				what, where := "it is undone as soon as it is there", s.Call.Span
 				if top {
 					what = "it lasts only until each probe has one more sample"
 				}
-				x.report(diag.Warningf(diag.Unbounded, s.Call.Span, "nothing follows this fault in its block: %s", what).
+				if at != nil {
+					where = *at
+				}
+				x.once(diag.Warningf(diag.Unbounded, where, "nothing follows this fault in its block: %s", what).
 					WithHint("write `for 30s` behind it, or `wait 30s` below"))
 			}
+		case *check.Composite:
+			if s.For == nil {
+				call := &s.Span
+				if at != nil {
+					call = at
+				}
+				x.fleeting(s.Body, call, follows, top)
+			}
 		case *check.Repeat:
-			x.fleeting(s.Body, false, false)
+			x.fleeting(s.Body, at, false, false)
 		case *check.Do:
-			x.fleeting(s.Body, false, false)
+			x.fleeting(s.Body, at, false, false)
 		case *check.When:
-			x.fleeting(s.Then, follows, top)
-			x.fleeting(s.Else, follows, top)
+			x.fleeting(s.Then, at, follows, top)
+			x.fleeting(s.Else, at, follows, top)
 		case *check.Parallel:
 			for j, b := range s.Branches {
 				others := follows
 				for k, c := range s.Branches {
 					others = others || k != j && takesTime(c)
 				}
-				x.fleeting([]check.Stmt{b}, others, top)
+				x.fleeting([]check.Stmt{b}, at, others, top)
 			}
 		}
 		follows = follows || takesTime(list[i])
@@ -48,6 +60,10 @@ func takesTime(s check.Stmt) bool {
 	switch s := s.(type) {
 	case *check.WaitFor, *check.WaitUntil:
 		return true
+	case *check.Composite:
+		if s.For != nil {
+			return true
+		}
 	case *check.Step:
 		return s.For != nil || irreversible(s) || s.Call.Spec.UndoArg != "" || s.Call.Spec.Harmless && s.Call.Spec.Result != nil
 	}
@@ -125,6 +141,15 @@ func (x *experiment) longestOf(s check.Stmt, loop map[string]value.Value) time.D
 		return most
 	case *check.Do:
 		return x.longest(s.Body, loop)
+	case *check.Composite:
+		inner := map[string]value.Value{}
+		for _, a := range s.Args {
+			if v, ok := x.value(a.Value, loop); ok {
+				inner[a.Name] = v
+			}
+		}
+		held, _ := x.value(s.For, loop)
+		return plus(x.longest(s.Body, inner), held.Duration())
 	case *check.Repeat:
 		return x.passes(s, loop)
 	}

@@ -44,16 +44,6 @@ func (x *experiment) conditions() {
 	}
 }
 
-// once reports what more than one experiment may find, such as a guard of the file.
-func (l *linter) once(d diag.Diagnostic) {
-	for _, before := range l.diags {
-		if before.Code == d.Code && before.Span == d.Span {
-			return
-		}
-	}
-	l.report(d)
-}
-
 // late looks for an `expect` of hypothesis that reads a sample: it is judged when the faults are undone, so that it shows
 // nothing of them. What nothing undoes is still there to be seen.
 func (x *experiment) late() {
@@ -61,7 +51,7 @@ func (x *experiment) late() {
 		return
 	}
 	undone := false
-	steps(x.out.Inject.Body, func(s *check.Step) {
+	steps(x.out.Inject.Body, func(s *check.Step, _ diag.Span) {
 		undone = undone || !s.Call.Spec.Harmless && !irreversible(s) && !makesHandle(s)
 	})
 	if !undone {
@@ -80,7 +70,7 @@ func (x *experiment) late() {
 				continue
 			}
 			at := o.At
-			if at.Start.Offset < c.Span.Start.Offset || at.End.Offset > c.Span.End.Offset { // it stands in a let
+			if at.File != c.Span.File || at.Start.Offset < c.Span.Start.Offset || at.End.Offset > c.Span.End.Offset { // it stands in a let
 				at = c.Span
 			}
 			x.report(diag.Warningf(diag.JudgedLate, at, "this `expect` is judged once, when the faults are undone: `%s` shows nothing of them then", o.Text).

@@ -19,7 +19,6 @@ import (
 	"chaos/runtime/netfail"
 
 	"github.com/miekg/dns"
-	"golang.org/x/net/idna"
 )
 
 // All lists the probes of this family.
@@ -83,20 +82,16 @@ func fullName(name, kind string) (string, error) {
 		}
 		return "", fmt.Errorf("`name`: %s is an address; its name is found with `type: \"PTR\"`", value.Quote(name))
 	}
-	ascii := name
-	if strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
-		var err error
-		if ascii, err = idna.Lookup.ToASCII(name); err != nil {
-			return "", fmt.Errorf("`name`: %s is no name", value.Quote(name))
-		}
-	}
-	if strings.Contains(ascii, "://") {
+	if strings.Contains(name, "://") {
 		return "", fmt.Errorf("`name`: %s is a URL; write the host alone", value.Quote(name))
 	}
-	if _, ok := dns.IsDomainName(ascii); !ok || ascii == "" || strings.ContainsAny(ascii, " \t\n\\/:") {
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
+		return "", fmt.Errorf("`name`: %s is not ASCII; write it as it goes over the wire, as in \"xn--bcher-kva.example\"", value.Quote(name))
+	}
+	if _, ok := dns.IsDomainName(name); !ok || name == "" || strings.ContainsAny(name, " \t\n\\/:") {
 		return "", fmt.Errorf("`name`: %s is no name", value.Quote(name))
 	}
-	return dns.Fqdn(ascii), nil
+	return dns.Fqdn(name), nil
 }
 
 // address is host:port of what a script writes, with 53 as the port.
@@ -108,7 +103,7 @@ func address(server string) (string, error) {
 	if err != nil {
 		host, port = server, "53"
 	}
-	if host == "" || strings.ContainsAny(host, " /:[]") {
+	if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.ContainsAny(server, " /[]") || strings.Contains(host, ":")) {
 		return "", fmt.Errorf("`server`: %s is neither host nor host:port, as in \"127.0.0.1:53\"", value.Quote(server))
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {

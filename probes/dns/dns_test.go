@@ -172,7 +172,7 @@ func TestRecords(t *testing.T) {
 		{"_sip._tcp.example.test", "SRV", "0 5 5060 sip.example.test"},
 		{"192.0.2.3", "PTR", "web.example.test"},
 		{"3.2.0.192.in-addr.arpa", "PTR", "web.example.test"},
-		{"bücher.test", "A", "192.0.2.7"},
+		{"xn--bcher-kva.test", "A", "192.0.2.7"},
 	} {
 		v, err := ask(t, context.Background(), s.address, c.name, c.kind, 0)
 		if err != nil || !v.Get("ok").Bool() || answers(v) != c.want || v.Get("rcode").Text() != "NOERROR" || v.Get("error").Text() != "" || v.Get("latency").Duration() <= 0 {
@@ -240,6 +240,7 @@ func TestNoAnswer(t *testing.T) {
 func TestBadArguments(t *testing.T) {
 	for want, a := range map[string]args{
 		"`name`: \"\" is no name":                        {"name": value.StringOf("")},
+		"`name`: \"bücher.test\" is not ASCII":           {"name": value.StringOf("bücher.test")},
 		"`name`: \"a b\" is no name":                     {"name": value.StringOf("a b")},
 		"`name`: \"a..b\" is no name":                    {"name": value.StringOf("a..b")},
 		"`name`: \"http://x/\" is a URL":                 {"name": value.StringOf("http://x/")},

@@ -4,6 +4,7 @@ package exec
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"chaos/lang/spec"
@@ -49,6 +50,11 @@ func open(_ context.Context, e env.Env, in outputArgs) (probes.Take[Sample], err
 	environment, err := command.Environment(in.Env)
 	if err != nil {
 		return nil, err
+	}
+	if !strings.Contains(in.Command, "/") { // setup may build a ./tool, but installs none
+		if _, err := command.Find(e.Dir, in.Command); err != nil {
+			return nil, err
+		}
 	}
 	return func(ctx context.Context) (Sample, error) {
 		path, err := command.Find(e.Dir, in.Command) // each time: setup may build it

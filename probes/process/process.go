@@ -18,7 +18,7 @@ import (
 )
 
 // All lists the probes of this family.
-func All() []probes.Probe { return []probes.Probe{state(), count()} }
+func All() []probes.Probe { return []probes.Probe{state(), count(), usage()} }
 
 type stateArgs struct{ target.Selector }
 

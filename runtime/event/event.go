@@ -172,6 +172,7 @@ type (
 	FaultUndone struct {
 		Step  int     `json:"step"`
 		Text  string  `json:"text"`
+		Name  string  `json:"name,omitempty"` // its `as`
 		Does  string  `json:"does,omitempty"`
 		OK    bool    `json:"ok"`
 		Error string  `json:"error,omitempty"`
@@ -310,6 +311,8 @@ type Stream struct {
 	jour  *Journal
 	sinks []Sink
 	err   error
+
+	redact func(string) string // nil without secrets
 }
 
 // NewStream starts a stream. journal may be nil.
@@ -340,6 +343,9 @@ func (s *Stream) Emit(d Data) {
 func (s *Stream) emit(d Data) error {
 	now := time.Now()
 	s.seq++
+	if s.redact != nil {
+		d = redacted(d, s.redact)
+	}
 	e := Event{Seq: s.seq, Mono: now.Sub(s.start), Wall: now, Data: d}
 	var err error
 	if s.jour != nil {

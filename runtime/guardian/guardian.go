@@ -22,6 +22,7 @@ import (
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,9 +44,10 @@ type message struct {
 }
 
 type hello struct {
-	RunDir    string    `json:"run_dir"`
-	ScriptDir string    `json:"script_dir"`
-	Started   time.Time `json:"started"`
+	RunDir    string          `json:"run_dir"`
+	ScriptDir string          `json:"script_dir"`
+	Started   time.Time       `json:"started"`
+	Runner    target.Identity `json:"runner"`
 }
 
 // monotonic is CLOCK_MONOTONIC, which all processes of a boot share; see clock_gettime(2).
@@ -104,7 +106,10 @@ func Start(command []string, runDir, scriptDir string, started time.Time) (*Clie
 		c.cmd.Wait()
 		close(c.died)
 	}()
-	err = c.send(message{Hello: &hello{RunDir: runDir, ScriptDir: scriptDir, Started: started}})
+	runner, err := target.ProcessIdentity(os.Getpid())
+	if err == nil {
+		err = c.send(message{Hello: &hello{RunDir: runDir, ScriptDir: scriptDir, Started: started, Runner: runner}})
+	}
 	if err == nil {
 		select {
 		case err = <-up:
@@ -259,16 +264,26 @@ func (g *guard) next() time.Duration {
 	return time.Duration(max(least, 0))
 }
 
-// overdue undoes what the runner, still alive but stuck or stopped, should have undone long ago.
+// overdue acts for a runner that is still there, but stuck or stopped, and should have undone something long ago. What
+// only the runner's end can undo is undone by ending it.
 func (g *guard) overdue() {
 	now := monotonic()
 	var late []recovery.Open
+	hung := false
 	for _, o := range g.open {
 		if d, ok := g.deadlines[o.ID]; ok && d+int64(DeadlineGrace) <= now {
 			late = append(late, o)
+			hung = hung || o.Undo.Lifetime == actions.Kernel
 		}
 	}
-	if len(late) > 0 {
+	switch {
+	case hung:
+		fmt.Fprintln(os.Stderr, "guard: a deadline passed and the runner did nothing: ending it")
+		if err := g.hello.Runner.Signal(unix.SIGKILL); err != nil && !errors.Is(err, target.ErrGone) {
+			fmt.Fprintf(os.Stderr, "guard: %s\n", err)
+		}
+		g.deadlines = map[string]int64{} // the end of its pipe brings the rest
+	case len(late) > 0:
 		g.undo(late, "a deadline passed and the runner did nothing")
 	}
 }

@@ -4,6 +4,7 @@ package recovery
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -220,6 +221,35 @@ func locked(path string) bool {
 	defer f.Close()
 	// A shared lock does not disturb others who only look.
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// Forget looks which open records of a dead run are of faults that are gone already, as those that the kernel ends are,
+// and writes that into its journal. What remains in r.Open needs an undo.
+func Forget(ctx context.Context, reg *actions.Registry, r *Run) {
+	lock, err := Lock(r.Dir, GuardianLock)
+	if err != nil {
+		return
+	}
+	defer lock.Close()
+	journal, err := event.ReopenJournal(r.Dir)
+	if err != nil {
+		return
+	}
+	defer journal.Close()
+	stream := event.ResumeStream(journal, r.Started, r.Seq)
+	e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
+	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool {
+		rev, ok := reg.Reverter(o.Undo.Kind)
+		if !ok {
+			return false
+		}
+		var state actions.State
+		err := undo.Bounded(undo.Limit, func(context.Context) (err error) { state, err = rev.State(ctx, e, o.Undo); return err })
+		if err != nil || state != actions.Gone {
+			return false
+		}
+		return stream.EmitSync(event.UndoState{ID: o.ID, Step: o.Step, State: "reverted", Text: o.Text, Detail: "it was gone already"}) == nil
+	})
 }
 
 // Undo reverts the open records of a dead run, newest first, and writes that into its journal. One that fails does not

@@ -1,0 +1,151 @@
+package process_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"chaos/lang/value"
+	"chaos/probes"
+	"chaos/runtime/hold"
+
+	"golang.org/x/sys/unix"
+)
+
+func usageOf(t *testing.T, pid int) probes.Sampler {
+	t.Helper()
+	return open(t, "process.usage", map[string]value.Value{"pid": value.NumberOf(float64(pid))})
+}
+
+func TestUsageOfABusyProcess(t *testing.T) {
+	s := usageOf(t, victim(t, "while :; do :; done").Pid())
+	first := sample(t, s)
+	for _, f := range []string{"cpu", "read", "write"} {
+		if !first.Get(f).IsMissing() {
+			t.Errorf("the first sample has %s: %s", f, first)
+		}
+	}
+	if first.Get("rss").Float() < 64<<10 || first.Get("rss").Float() > 64<<20 || first.Get("threads").Float() != 1 || first.Get("fds").Float() < 3 {
+		t.Errorf("the first sample is %s", first)
+	}
+	time.Sleep(300 * time.Millisecond)
+	second := sample(t, s)
+	// Other tests share the two processors with it.
+	if cpu := second.Get("cpu"); cpu.T.Kind != value.Ratio || cpu.Float() < 0.2 || cpu.Float() > 1.05 {
+		t.Errorf("the second sample is %s", second)
+	}
+	if w := second.Get("write"); w.IsMissing() || w.T.Kind != value.Bandwidth || w.Float() != 0 || second.Get("read").IsMissing() {
+		t.Errorf("the second sample is %s", second)
+	}
+}
+
+func TestUsageOfAnIdleProcess(t *testing.T) {
+	s := usageOf(t, victim(t, "read nothing").Pid())
+	sample(t, s)
+	time.Sleep(100 * time.Millisecond)
+	if v := sample(t, s); v.Get("cpu").IsMissing() || v.Get("cpu").Float() > 0.1 {
+		t.Errorf("the sample is %s", v)
+	}
+}
+
+func TestUsageOfAWriter(t *testing.T) {
+	dir, err := os.MkdirTemp("/var/tmp", "usage-test") // a disk, where /tmp may be memory
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	id := victim(t, fmt.Sprintf("while :; do echo %s; done > %s", strings.Repeat("x", 4000), filepath.Join(dir, "f")))
+	s := usageOf(t, id.Pid())
+	sample(t, s)
+	within(t, 10*time.Second, "it writes", func() bool {
+		time.Sleep(20 * time.Millisecond)
+		return sample(t, s).Get("write").Float() > 10_000
+	})
+}
+
+func TestUsageFollowsARestart(t *testing.T) {
+	h := hold.NewClient(nil)
+	t.Cleanup(func() { h.Close() })
+	p, err := h.Start(context.Background(), hold.Spec{Name: "worker", Command: "/bin/sh", Args: []string{"-c", "read nothing"}, Dir: "/", StopSignal: "KILL", Grace: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "process.usage", map[string]value.Value{"process": value.HandleOf(p)})
+	within(t, 10*time.Second, "it runs", func() bool { _, err := s.Sample(context.Background()); return err == nil })
+	if v := sample(t, s); v.Get("cpu").IsMissing() {
+		t.Errorf("the second sample is %s", v)
+	}
+	if err := p.Restart(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var v value.Value
+	within(t, 10*time.Second, "it runs again", func() bool { v, err = s.Sample(context.Background()); return err == nil })
+	if !v.Get("cpu").IsMissing() || v.Get("rss").IsMissing() {
+		t.Errorf("after a restart: %s", v)
+	}
+	if err := p.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Sample(context.Background()); err == nil || err.Error() != "worker does not run" {
+		t.Errorf("down it is %s (%v)", v, err)
+	}
+}
+
+func TestUsageOfNothing(t *testing.T) {
+	word := fmt.Sprintf("usage-needle-%d", os.Getpid())
+	s := open(t, "process.usage", map[string]value.Value{"match": value.StringOf(word)})
+	if v, err := s.Sample(context.Background()); err == nil || !strings.HasPrefix(err.Error(), "no such process: match: ") {
+		t.Errorf("%s (%v)", v, err)
+	}
+	a := victim(t, "read nothing", word)
+	within(t, 10*time.Second, "it is found", func() bool { _, err := s.Sample(context.Background()); return err == nil })
+	victim(t, "read nothing", word)
+	within(t, 10*time.Second, "two are refused", func() bool {
+		_, err := s.Sample(context.Background())
+		return err != nil && strings.Contains(err.Error(), "matches 2 processes")
+	})
+	s = usageOf(t, a.Pid())
+	sample(t, s)
+	a.Signal(unix.SIGKILL)
+	within(t, 10*time.Second, "it is gone", func() bool {
+		_, err := s.Sample(context.Background())
+		return err != nil && strings.HasPrefix(err.Error(), "no such process: pid: ")
+	})
+}
+
+// TestUsageWithoutRights looks at root's process with the rights of another user.
+func TestUsageWithoutRights(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("this needs root")
+		}
+		t.Skip("this needs root")
+	}
+	s := usageOf(t, victim(t, "read nothing").Pid())
+	var samples [2]value.Value
+	var errs [2]error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread, which alone has given up its rights, ends with the goroutine
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			errs[0] = errno
+			return
+		}
+		for i := range samples {
+			samples[i], errs[i] = s.Sample(context.Background())
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	<-done
+	for i, v := range samples {
+		if errs[i] != nil || v.Get("rss").IsMissing() || !v.Get("fds").IsMissing() || !v.Get("read").IsMissing() || !v.Get("write").IsMissing() || v.Get("cpu").IsMissing() != (i == 0) {
+			t.Errorf("sample %d is %s (%v)", i, v, errs[i])
+		}
+	}
+}

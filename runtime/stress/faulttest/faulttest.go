@@ -1,0 +1,295 @@
+// Package faulttest is how the tests of actions inject real faults, kill the runner at any instant, and look whether the
+// machine is as before. It is for tests only.
+package faulttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chaos/actions"
+	"chaos/lang/spec"
+	"chaos/lang/value"
+	"chaos/runtime/env"
+	"chaos/runtime/hold"
+	"chaos/runtime/stress"
+	"chaos/runtime/target"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main is a TestMain: it serves as helper, stressor and runner, runs the tests, and fails when one leaves a process or a
+// cgroup behind.
+func Main(m *testing.M, register func(*actions.Registry)) {
+	hold.MaybeServe()
+	stress.MaybeServe()
+	// The race detector makes a process linger for a second at its end, and the helpers here are built with it.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	MaybeRun(register)
+	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	code := m.Run()
+	left, _ := target.Descendants(os.Getpid())
+	for _, p := range left {
+		if !p.Zombie() {
+			fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
+			p.Identity().Signal(unix.SIGKILL)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Args are the arguments of a call, as literals of the language; a string goes without quotes.
+type Args map[string]string
+
+// Values reads the arguments by the types that the spec gives them.
+func Values(call *spec.Call, args Args) (map[string]value.Value, error) {
+	out := map[string]value.Value{}
+	for name, text := range args {
+		p, ok := call.Param(name)
+		if !ok {
+			return nil, fmt.Errorf("%s has no argument %s", call.Name, name)
+		}
+		v, err := spec.Default(text, p.Type)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// Env is the environment of one test; its helper is closed with it.
+func Env(t *testing.T) env.Env {
+	t.Helper()
+	h := hold.NewClient(nil)
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return env.Env{Dir: t.TempDir(), RunDir: t.TempDir(), Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
+}
+
+// Elsewhere is the environment of another process: of a guardian, or of `chaos recover`.
+func Elsewhere(e env.Env) env.Env { e.Hold = nil; return e }
+
+// Ledger keeps records in memory, and on disk where it has a file.
+type Ledger struct {
+	OnIntend func(actions.Undo)
+	file     *os.File
+	mu       sync.Mutex
+	undos    []actions.Undo
+	applied  int
+}
+
+// Intend keeps a record.
+func (l *Ledger) Intend(u actions.Undo) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.OnIntend != nil {
+		l.OnIntend(u)
+	}
+	if l.file != nil {
+		line, err := json.Marshal(u)
+		if err != nil {
+			return "", err
+		}
+		if _, err := l.file.Write(append(line, '\n')); err != nil {
+			return "", err
+		}
+		if err := l.file.Sync(); err != nil {
+			return "", err
+		}
+	}
+	// As it will be read from a journal: whatever does not survive that is missing here too.
+	line, err := json.Marshal(u)
+	if err != nil {
+		return "", err
+	}
+	var again actions.Undo
+	if err := json.Unmarshal(line, &again); err != nil {
+		return "", err
+	}
+	l.undos = append(l.undos, again)
+	return fmt.Sprint(len(l.undos)), nil
+}
+
+// Applied counts.
+func (l *Ledger) Applied(string) error { l.mu.Lock(); defer l.mu.Unlock(); l.applied++; return nil }
+
+// Undos are the records so far.
+func (l *Ledger) Undos() []actions.Undo { l.mu.Lock(); defer l.mu.Unlock(); return l.undos }
+
+// AllApplied tells whether every record was applied.
+func (l *Ledger) AllApplied() bool { return l.applied == len(l.undos) }
+
+// Actions are the actions and reverters under test.
+type Actions struct{ reg *actions.Registry }
+
+// Of makes a registry.
+func Of(register func(*actions.Registry)) Actions {
+	r := actions.NewRegistry()
+	register(r)
+	return Actions{r}
+}
+
+// Plan plans a call.
+func (a Actions) Plan(t *testing.T, e env.Env, name string, args Args) (actions.Plan, error) {
+	t.Helper()
+	act, ok := a.reg.Action(name)
+	if !ok {
+		t.Fatalf("no action %s", name)
+	}
+	values, err := Values(act.Spec(), args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return act.Plan(context.Background(), e, values)
+}
+
+// Inject plans and injects.
+func (a Actions) Inject(t *testing.T, e env.Env, name string, args Args) (actions.Fault, *Ledger) {
+	t.Helper()
+	p, err := a.Plan(t, e, name, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Missing) > 0 {
+		t.Fatalf("missing: %+v", p.Missing)
+	}
+	led := &Ledger{}
+	f, err := p.Inject(context.Background(), led)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !led.AllApplied() {
+		t.Error("a record was not applied")
+	}
+	return f, led
+}
+
+// Refused plans a call that must be refused, with a text in the error.
+func (a Actions) Refused(t *testing.T, e env.Env, name string, args Args, parts ...string) {
+	t.Helper()
+	_, err := a.Plan(t, e, name, args)
+	Wants(t, err, parts...)
+}
+
+// State asks for the state of a record.
+func (a Actions) State(t *testing.T, e env.Env, u actions.Undo) actions.State {
+	t.Helper()
+	r, ok := a.reg.Reverter(u.Kind)
+	if !ok {
+		t.Fatalf("no reverter %s", u.Kind)
+	}
+	s, err := r.State(context.Background(), e, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Revert undoes the records, newest first, twice; want is the state afterwards.
+func (a Actions) Revert(t *testing.T, e env.Env, undos []actions.Undo, want actions.State) {
+	t.Helper()
+	for range 2 {
+		for i := len(undos) - 1; i >= 0; i-- {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			r, ok := a.reg.Reverter(undos[i].Kind)
+			if !ok {
+				t.Fatalf("no reverter %s", undos[i].Kind)
+			}
+			err := r.Revert(ctx, e, undos[i])
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := a.State(t, e, undos[i]); s != want {
+				t.Fatalf("%s: %s, want %s", undos[i].Kind, s, want)
+			}
+		}
+	}
+}
+
+// Effect asks for the effect and logs what it says.
+func Effect(t *testing.T, f actions.Fault, want actions.Effect) string {
+	t.Helper()
+	got, detail := f.Effect(context.Background())
+	if got != want {
+		t.Errorf("effect %s (%s), want %s", got, detail, want)
+	}
+	return detail
+}
+
+// Wants checks an error's text.
+func Wants(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v, want %q in it", err, part)
+		}
+	}
+}
+
+// Within waits for a condition.
+func Within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); <-time.After(2 * time.Millisecond) {
+		if time.Since(begun) > limit {
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+	}
+}
+
+// Root skips a test without root; where the tests are the proof, it fails.
+func Root(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Need(t, "root is needed")
+	}
+}
+
+// Need skips a test that lacks something of the machine, and fails it in continuous integration.
+func Need(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// Cgroups lists the cgroups of ours that exist.
+func Cgroups() []string {
+	var out []string
+	for _, pattern := range []string{"/sys/fs/cgroup/chaos-*", "/sys/fs/cgroup/*/chaos-*"} {
+		found, _ := filepath.Glob(pattern)
+		out = append(out, found...)
+	}
+	return out
+}
+
+// Spec checks what every spec must have.
+func (a Actions) Spec(t *testing.T) {
+	t.Helper()
+	for _, name := range a.reg.Names() {
+		act, _ := a.reg.Action(name)
+		s := act.Spec()
+		if s.Summary == "" || !strings.Contains(s.Example, name) || s.Lifetime == "" || s.Undo == "" {
+			t.Errorf("%s: summary, example, lifetime or undo is missing", name)
+		}
+		for _, p := range s.Params {
+			if p.Help == "" {
+				t.Errorf("%s: `%s` has no help", name, p.Name)
+			}
+		}
+	}
+}
