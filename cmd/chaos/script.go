@@ -93,6 +93,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 			return exitUsage, err
 		}
 	}
+	if runs, err = filepath.Abs(runs); err != nil { // the guardian works in another folder
+		return exitUsage, err
+	}
 	if f.selected.list != "" {
 		f.reports = nil // listing runs nothing, so there is nothing to report
 	}

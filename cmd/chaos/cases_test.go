@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Cases in which other tools of this kind leave their faults behind, or judge wrongly.
+
+func TestASignalInTheMiddleOfAStepPreventsTheNextOne(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\", act: \"slow\")\n    test.mark(\"mark2\")")
+	p := startChaos(t, "script", script)
+	p.until("undo_intended", "mark1")
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.code(); code != 4 {
+		t.Errorf("exit %d, want 4\n%s", code, p.output.String())
+	}
+	for _, l := range p.journal() {
+		if strings.Contains(string(l.Data), "mark2") && l.Kind != "run_started" {
+			t.Errorf("the next step was reached: %s %s", l.Kind, l.Data)
+		}
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestAFaultThatBreaksTheProbesConnectionRefutes(t *testing.T) {
+	need(t, "python3")
+	port := freePort(t)
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "the page survives its server" {
+  setup { process.start("python3", args: ["-m", "http.server", "--bind", "127.0.0.1", "%[1]d"], ready: "127.0.0.1:%[1]d") as server }
+  probe page = http.get("http://127.0.0.1:%[1]d/") every 50ms
+  steady { expect page.ok }
+  hypothesis { always page.ok }
+  inject { process.stop(server) for 300ms }
+}
+`, port)))
+	if code := p.code(); code != 1 {
+		t.Errorf("exit %d, want 1\n%s", code, p.output.String())
+	}
+	if out := p.output.String(); !strings.Contains(out, "REFUTED  completed · restored") || !strings.Contains(out, "page.ok = false") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestAGuardThatCannotBeEvaluatedStopsBeforeAnythingIsInjected(t *testing.T) {
+	script := writeScript(t, `experiment "blind guard" {
+  probe none = process.count(match: "no such process") every 50ms
+  probe blind = exec.output("sleep", args: ["5"], timeout: 100ms) every 200ms
+  abort when blind.exit_code != 0
+  steady { expect none == 0 }
+  hypothesis { always none == 0 }
+  inject { test.mark("mark1") }
+}
+`)
+	p := startChaos(t, "script", script)
+	if code := p.code(); code != 2 || !strings.Contains(p.output.String(), "cannot be evaluated") {
+		t.Errorf("exit %d, want 2\n%s", code, p.output.String())
+	}
+	if got := marked(filepath.Dir(script)); len(got) != 0 {
+		t.Errorf("injected: %v", got)
+	}
+}
+
+func TestATargetThatIsGoneBeforeTheUndoIsUndone(t *testing.T) {
+	pid := victim(t)
+	script, _ := scene(t, fmt.Sprintf("    process.pause(pid: %d)\n    wait 500ms", pid))
+	p := startChaos(t, "script", script)
+	p.until("waiting", "500ms")
+	syscall.Kill(pid, syscall.SIGKILL)
+	if code := p.code(); code != 0 {
+		t.Errorf("exit %d, want 0\n%s", code, p.output.String())
+	}
+}
+
+func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("this needs root, for a small tmpfs")
+		}
+		t.Skip("this needs root, for a small tmpfs")
+	}
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 1s\n    test.mark(\"mark2\")")
+	p := startChaos(t, "script", script, "--runs", small)
+	waitFor(t, "the first mark", func() bool { return len(marked(dir)) == 1 })
+	filler, err := os.Create(filepath.Join(small, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4096); ; {
+		if _, err := filler.Write(block); err != nil {
+			break
+		}
+	}
+	filler.Close()
+	code := p.code()
+	if out := p.output.String(); code != 5 || !strings.Contains(out, "the journal cannot be written, so nothing may be injected") {
+		t.Errorf("exit %d, want 5\n%s", code, out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+
+	// And one that is full from the start stops everything.
+	q := startChaos(t, "script", script, "--runs", small)
+	if code := q.code(); code != 2 {
+		t.Errorf("exit %d, want 2\n%s", code, q.output.String())
+	}
+}
