@@ -147,9 +147,9 @@ func TestTheReadmeListsEveryActionAndProbe(t *testing.T) {
 	}
 }
 
-// The tests that the README calls proof must exist, in the folder that it names.
-func TestTheTestsThatTheReadmeNamesExist(t *testing.T) {
-	named := regexp.MustCompile("((?:`Test\\w+`(?:,| and)? ?)+)in ([a-z/]+)").FindAllStringSubmatch(read(t, "README.md"), -1)
+// The tests that the README and safety.md call proof must exist, in the folder that they name.
+func TestTheTestsThatTheDocsNameExist(t *testing.T) {
+	named := regexp.MustCompile("((?:`Test\\w+`(?:,| and)? ?)+)in ([a-z/]+)").FindAllStringSubmatch(read(t, "README.md")+read(t, "docs/safety.md"), -1)
 	if len(named) < 5 {
 		t.Fatalf("only %d were found: the search is broken", len(named))
 	}
@@ -165,7 +165,7 @@ func TestTheTestsThatTheReadmeNamesExist(t *testing.T) {
 		}
 		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m[1], -1) {
 			if !strings.Contains(code.String(), "\nfunc "+name+"(") {
-				t.Errorf("README.md names %s in %s: it is not there", name, m[2])
+				t.Errorf("the docs name %s in %s: it is not there", name, m[2])
 			}
 		}
 	}
