@@ -24,7 +24,7 @@ EXAMPLES := \
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build fizzbuzz demo examples lint test fuzz bench ci clean
+.PHONY: help build fizzbuzz demo examples reference lint test fuzz bench ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ examples: build fizzbuzz ## every example, its exit code compared (nginx and pyt
 			echo "exit code $$got instead of $$want: $$script"; \
 		fi; \
 	done; exit $$failed
+
+reference: build ## docs/reference, from the registries
+	@bin/chaos doc --out docs/reference
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi

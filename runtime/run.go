@@ -17,6 +17,7 @@ import (
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/expr"
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
@@ -30,9 +31,11 @@ type Options struct {
 	Script     *check.Script
 	Registries Registries
 	Params     map[string]value.Value
-	Seed       uint64 // 0: drawn, and recorded
-	Dir        string // the script's folder
-	RunsDir    string // where the run's folder is made
+	Secrets    map[string]string   // what `secret("NAME")` stands for, by name
+	Redact     func(string) string // hides secrets in a text; nil for none
+	Seed       uint64              // 0: drawn, and recorded
+	Dir        string              // the script's folder
+	RunsDir    string              // where the run's folder is made
 	Version    string
 	Helper     []string // how to start the helper; nil: this executable
 	Guardian   []string // how to start the guardian; nil: this executable
@@ -86,6 +89,9 @@ func New(o Options) *Run {
 	}
 	r.id = time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[8:])
 	r.dir = filepath.Join(o.RunsDir, r.id)
+	if abs, err := filepath.Abs(r.dir); err == nil { // the guardian and the helper live elsewhere
+		r.dir = abs
+	}
 	r.locks = recovery.NewTargetLocks(fmt.Sprintf("run %s (pid %d)", r.id, os.Getpid()))
 	return r
 }
@@ -166,10 +172,16 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	}
 	plans := make([]*experiment, len(r.opts.Script.Experiments))
 	r.stream = event.NewStream(nil)
+	r.stream.Redact(r.opts.Redact)
 	var problems []diag.Diagnostic
 	for i, def := range r.opts.Script.Experiments {
 		plans[i] = r.prepare(ctx, def, shared)
 		problems = append(problems, plans[i].plan(ctx)...)
+	}
+	if hide := r.opts.Redact; hide != nil {
+		for i, d := range problems {
+			problems[i].Message, problems[i].Hint = hide(d.Message), hide(d.Hint)
+		}
 	}
 	if len(problems) > 0 {
 		return Result{Exit: exitUnfit}, &UnfitError{Problems: problems}
@@ -186,6 +198,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	defer r.farewell()
 	r.start = time.Now()
 	r.stream = event.NewStream(journal, r.opts.Sinks...)
+	r.stream.Redact(r.opts.Redact)
 	began := time.Now()
 	started := event.RunStarted{Run: r.id, Script: r.opts.Script.Source.File, Folder: r.opts.Dir, Seed: r.seed, Version: r.opts.Version, Pid: os.Getpid(), Experiments: len(plans), Params: map[string]string{}}
 	for name, v := range r.opts.Params {
@@ -259,6 +272,9 @@ func (r *Run) prepare(ctx context.Context, def *check.Experiment, shared env.Env
 	x.ctx, x.abort = context.WithCancelCause(ctx) // now, since a signal may come as soon as it is the current one
 	for name, v := range r.opts.Params {
 		x.vars.set(name, v)
+	}
+	for name, v := range r.opts.Secrets {
+		x.vars.set(expr.SecretKey(name), value.StringOf(v))
 	}
 	x.env.Log = func(text string) { x.stream.Emit(event.Log{Text: text}) }
 	x.stream = r.stream

@@ -151,7 +151,7 @@ func (x *experiment) composite(ctx context.Context, b block, s *check.Composite)
 		return err
 	}
 	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: "hold it for " + short(lasts), Most: event.Seconds(lasts), Depth: b.depth + 1, At: place(s.Span)})
-	return pause(ctx, lasts)
+	return x.hold(ctx, s.Text, lasts, slices.Clone(held.faults)...)
 }
 
 func (x *experiment) repeat(ctx context.Context, b block, s *check.Repeat) error {
@@ -438,17 +438,25 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	if lasts <= 0 {
 		return nil
 	}
-	x.run.dueIn(f.records, lasts)
-	held := time.Now()
-	werr := pause(ctx, lasts)
-	if over := time.Since(held) - lasts; werr == nil && over > guardian.DeadlineGrace {
-		werr = &stepError{text: s.Text, err: fmt.Errorf("it lasted %s too long, since chaos itself was stopped meanwhile", short(over))}
-	}
+	werr := x.hold(ctx, s.Text, lasts, f)
 	if f := b.scope.take(f); f != nil && !x.undoFault(f, b.phase) && werr == nil {
 		werr = errNotUndone
 	}
 	x.stepDone()
 	return werr
+}
+
+// hold lets faults last.
+func (x *experiment) hold(ctx context.Context, text string, lasts time.Duration, faults ...*fault) error {
+	for _, f := range faults {
+		x.run.dueIn(f.records, lasts)
+	}
+	held := time.Now()
+	err := pause(ctx, lasts)
+	if over := time.Since(held) - lasts; err == nil && over > guardian.DeadlineGrace {
+		return &stepError{text: text, err: fmt.Errorf("it lasted %s too long, since chaos itself was stopped meanwhile", short(over))}
+	}
+	return err
 }
 
 // actGrace is how long an act may go on after it was told to stop, before it is undone beside it.

@@ -57,6 +57,13 @@ func (a *ttyAsker) over(view *terminal) {
 	a.view = view
 }
 
+// askOver takes a view's live line away while a question stands, whoever answers it.
+func askOver(asker ask.Asker, view *terminal) {
+	if a, ok := asker.(*ttyAsker); ok {
+		a.over(view)
+	}
+}
+
 // quiet ends the live line, if there is one, until the answer is there.
 func (a *ttyAsker) quiet() (resume func()) {
 	a.viewMu.Lock()

@@ -69,7 +69,7 @@ func TestAskOnATerminal(t *testing.T) {
 	keys, path, shown := pty(t)
 	a := &ttyAsker{path: path}
 	view := &terminal{w: &strings.Builder{}, status: "waiting", drawn: true}
-	a.over(view)
+	askOver(a, view)
 	fmt.Fprint(keys, "typed before it was asked\n")
 	until(t, "the echo", func() bool { return strings.Contains(shown(), "asked") })
 	go func() {
@@ -121,6 +121,7 @@ func TestAskEnds(t *testing.T) {
 }
 
 func TestYesNeedsNoTerminal(t *testing.T) {
+	askOver(nil, nil)
 	if _, ok := newAsker(true).(ask.Yes); !ok {
 		t.Error("--yes does not answer by itself")
 	}

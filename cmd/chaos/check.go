@@ -59,7 +59,7 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 	code := 0
 	var all diag.List
 	for i, path := range paths {
-		src, diags, experiments := checkFile(path, reg)
+		sources, diags, experiments := checkFile(path, reg)
 		errors, warnings := count(diags)
 		if errors > 0 || f.strict && warnings > 0 {
 			code = exitUsage
@@ -71,7 +71,7 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 		if i > 0 && len(diags) > 0 {
 			fmt.Fprintln(problems)
 		}
-		show(problems, diags, src)
+		show(problems, diags, sources...)
 		if len(diags) > 0 {
 			fmt.Fprintf(problems, "\n%s: %s\n", path, counts(errors, warnings))
 			continue
@@ -87,17 +87,17 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 	return code, nil
 }
 
-// checkFile finds the mistakes of one file; where there is none, what looks like one.
-func checkFile(path string, cat spec.Catalogue) (src *diag.Source, diags diag.List, experiments int) {
+// checkFile finds the mistakes of one file and of what it uses; where there is none, what looks like one.
+func checkFile(path string, cat spec.Catalogue) (sources []*diag.Source, diags diag.List, experiments int) {
 	src, file, script, diags := loadFile(path, cat)
 	if script == nil {
-		return src, diags, 0
+		return []*diag.Source{src}, diags, 0
 	}
 	if !diags.HasErrors() {
 		diags = append(diags, lint.Lint(file, script)...)
 		diags.Sort()
 	}
-	return src, diags, len(script.Experiments)
+	return append(script.Sources, src), diags, len(script.Experiments)
 }
 
 // counts says how many there are of each, as "2 errors, 1 warning".

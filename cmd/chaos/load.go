@@ -8,6 +8,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/spec"
 	"chaos/lang/syntax"
+	"chaos/stdlib"
 
 	"golang.org/x/term"
 )
@@ -25,7 +26,7 @@ func loadFile(path string, cat spec.Catalogue) (*diag.Source, *syntax.File, *che
 		return src, nil, nil, diags
 	}
 	file, parsed := syntax.Parse(src)
-	script, checked := check.File(file, cat, check.Options{})
+	script, checked := check.File(file, cat, check.Options{Std: stdlib.FS(), Read: syntax.Load})
 	all := append(diag.List(parsed), checked...)
 	all.Sort()
 	return src, file, script, all
@@ -46,6 +47,14 @@ func show(w io.Writer, list diag.List, sources ...*diag.Source) {
 		style = diag.ANSI
 	}
 	diag.Render(w, list, lookup, style)
+}
+
+// sourcesOf are the texts that diagnostics may point into: of a script and its modules.
+func sourcesOf(src *diag.Source, script *check.Script) []*diag.Source {
+	if script == nil {
+		return []*diag.Source{src}
+	}
+	return script.Sources
 }
 
 // colourful tells a terminal that wants colours; see https://no-color.org.

@@ -16,9 +16,10 @@ import (
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
-	"chaos/lang/value"
+	"chaos/lang/syntax"
 	"chaos/runtime"
 	"chaos/runtime/event"
+	"chaos/runtime/secret"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,8 @@ import (
 
 type scriptFlags struct {
 	params   []string
+	file     string // of parameters
+	secrets  string
 	seed     uint64
 	runs     string
 	events   string
@@ -57,6 +60,8 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 		},
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
+	c.Flags().StringVar(&f.file, "params", "", "take parameters from a JSON or YAML `FILE`; --param goes over it, the environment (CHAOS_PARAM_name) under it")
+	c.Flags().StringVar(&f.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
@@ -74,7 +79,7 @@ type prepared struct {
 	path   string
 	src    *diag.Source
 	script *check.Script
-	params map[string]value.Value
+	check.Bound
 }
 
 // runScripts checks all files before it runs the first.
@@ -83,7 +88,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 		return exitUsage, err
 	}
 	reg := families()
-	given, err := splitParams(f.params)
+	given, err := outside(f)
 	if err != nil {
 		return exitUsage, err
 	}
@@ -127,10 +132,10 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 
 // prepare checks all files, narrows them to the experiments that are meant, and binds their parameters. Nothing is ready
 // when any file is wrong, or when the experiments were only to be listed.
-func prepare(paths []string, given map[string]string, s selection, reg runtime.Registries, written *reports) (ready []prepared, code int, err error) {
-	refuse := func(path string, src *diag.Source, diags diag.List) {
+func prepare(paths []string, given check.Given, s selection, reg runtime.Registries, written *reports) (ready []prepared, code int, err error) {
+	refuse := func(path string, diags diag.List, sources ...*diag.Source) {
 		code = exitUsage
-		show(os.Stderr, diags, src)
+		show(os.Stderr, diags, sources...)
 		n, _ := count(diags)
 		fmt.Fprintf(os.Stderr, "\n%s: %s, nothing was started\n", path, plural(n, "error"))
 		written.refused(path, strings.Split(diags.Error(), "\n")...)
@@ -141,7 +146,7 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 		src, script, diags := load(path, reg)
 		switch {
 		case diags.HasErrors():
-			refuse(path, src, diags)
+			refuse(path, diags, sourcesOf(src, script)...)
 			continue
 		case len(script.Experiments) == 0:
 			code = exitUsage
@@ -149,7 +154,7 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 			written.refused(path, "there is no experiment in it")
 			continue
 		}
-		show(os.Stderr, diags, src)
+		show(os.Stderr, diags, sourcesOf(src, script)...)
 		whole, names = append(whole, script), append(names, path)
 	}
 	scripts, err := s.apply(whole)
@@ -167,12 +172,12 @@ func prepare(paths []string, given map[string]string, s selection, reg runtime.R
 		if len(script.Experiments) == 0 {
 			continue
 		}
-		params, diags := check.BindParams(allParams(script), known(given, whole[i], script), os.LookupEnv)
+		bound, diags := check.Bind(script, allParams(script), known(given, whole[i], script))
 		if diag.List(diags).HasErrors() {
-			refuse(names[i], script.Source, diags)
+			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Text())...)
 			continue
 		}
-		ready = append(ready, prepared{names[i], script.Source, script, params})
+		ready = append(ready, prepared{names[i], script.Source, script, bound})
 	}
 	if code != 0 {
 		return nil, code, nil
@@ -198,7 +203,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out 
 	}
 	view := newTerminal(out, f.plain)
 	run := runtime.New(runtime.Options{
-		Script: p.script, Registries: reg, Params: p.params, Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
+		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
 		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse,
 	})
 	stop := listen(run)
@@ -208,7 +213,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out 
 	var unfit *runtime.UnfitError
 	switch {
 	case errors.As(err, &unfit):
-		show(os.Stderr, unfit.Problems, p.src)
+		show(os.Stderr, unfit.Problems, p.script.Sources...)
 		fmt.Fprintf(os.Stderr, "\n%s: not fit to run here, nothing was started\n", p.path)
 		written.refused(p.path, strings.Split(unfit.Error(), "\n")...)
 	case err != nil:
@@ -266,6 +271,38 @@ func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func(), er
 func jsonLines(w io.Writer) event.Sink {
 	enc := json.NewEncoder(w)
 	return event.SinkFunc(func(e event.Event) { enc.Encode(e) })
+}
+
+// outside is what the command line and the environment give to a script.
+func outside(f scriptFlags) (g check.Given, err error) {
+	if g.Flags, err = splitParams(f.params); err != nil {
+		return g, err
+	}
+	g.Env = os.LookupEnv
+	kept := map[string]string{}
+	if f.secrets != "" {
+		if kept, err = secret.ReadFile(f.secrets); err != nil {
+			return g, fmt.Errorf("--secrets: %w", err)
+		}
+	}
+	g.Secret = func(name string) (string, bool) {
+		if v, ok := kept[name]; ok {
+			return v, true
+		}
+		return os.LookupEnv(secret.EnvName(name))
+	}
+	if f.file == "" {
+		return g, nil
+	}
+	src, diags := syntax.Load(f.file)
+	if src != nil {
+		g.File, diags = check.ReadParams(src)
+	}
+	if len(diags) > 0 {
+		show(os.Stderr, diags, src)
+		return g, errors.New("--params: " + f.file + " cannot be used")
+	}
+	return g, nil
 }
 
 func splitParams(list []string) (map[string]string, error) {

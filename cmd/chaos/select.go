@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -25,7 +26,7 @@ type selection struct {
 func (s *selection) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&s.only, "only", nil, "run only the experiment with this `TITLE` (repeatable)")
 	c.Flags().StringArrayVar(&s.tags, "tag", nil, "run only experiments with this tag `T` (repeatable: any of them)")
-	c.Flags().StringVar(&s.list, "list", "", "list the experiments and parameters and run nothing; --list=json for programs")
+	c.Flags().StringVar(&s.list, "list", "", "list the experiments and parameters, as `FORMAT` text or json, and run nothing")
 	c.Flags().Lookup("list").NoOptDefVal = "text"
 	c.RegisterFlagCompletionFunc("only", ofScripts(completeTitles))
 	c.RegisterFlagCompletionFunc("tag", ofScripts(completeTags))
@@ -130,17 +131,19 @@ func quote(s string) string { return fmt.Sprintf("%q", s) }
 
 // known keeps of the parameters given those that the narrowed script still has, and those that no script ever had, so
 // that a misspelt name is still refused: a parameter of an experiment that is left out hurts nobody.
-func known(given map[string]string, whole, narrowed *check.Script) map[string]string {
+func known(given check.Given, whole, narrowed *check.Script) check.Given {
 	has := func(s *check.Script, name string) bool {
 		return slices.ContainsFunc(allParams(s), func(p *check.Param) bool { return p.Name == name })
 	}
-	out := map[string]string{}
-	for name, v := range given {
-		if has(narrowed, name) || !has(whole, name) {
-			out[name] = v
-		}
+	leftOut := func(name string) bool { return !has(narrowed, name) && has(whole, name) }
+	given.Flags = maps.Clone(given.Flags)
+	maps.DeleteFunc(given.Flags, func(name, _ string) bool { return leftOut(name) })
+	if given.File != nil {
+		file := *given.File
+		file.Ignore = leftOut
+		given.File = &file
 	}
-	return out
+	return given
 }
 
 // The JSON form of --list; fields may be added.

@@ -222,7 +222,7 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 		if c.mentioned != nil && p.kind != inLet {
 			c.mention(o)
 		}
-		if n := o.Binding.Secret; n != "" && !c.secrets[n] {
+		if n := o.Binding.Secret; n != "" && p.kind != inConst && !c.secrets[n] { // a default may not be needed
 			c.secrets[n] = true
 			c.script.Secrets = append(c.script.Secrets, Secret{Name: n, Span: o.At})
 		}

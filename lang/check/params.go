@@ -1,7 +1,9 @@
 package check
 
 import (
-	"sort"
+	"maps"
+	"slices"
+	"strings"
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"
@@ -50,61 +52,158 @@ func commandLine(what string) diag.Span {
 	return diag.Span{File: what, Start: start, End: start}
 }
 
-// EnvName is the environment variable that sets a parameter.
-func EnvName(param string) string { return "CHAOS_PARAM_" + param }
+// EnvName is the environment variable that sets a parameter. A dot may not stand in one.
+func EnvName(param string) string {
+	return "CHAOS_PARAM_" + strings.ReplaceAll(param, ".", "__")
+}
 
-// BindParams gives the parameters their values: what was given (the flag over the file, merged by the caller), over the
-// environment, over the default. A string is taken verbatim, anything else is one literal of the declared type.
+// BindParams gives parameters their values: what was given, over the environment, over the default.
 func BindParams(params []*Param, given map[string]string, env func(string) (string, bool)) (map[string]value.Value, []diag.Diagnostic) {
-	out := map[string]value.Value{}
-	var ds []diag.Diagnostic
-	names := make([]string, 0, len(given))
-	for n := range given {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	for _, n := range names {
+	b, ds := Bind(&Script{}, params, Given{Flags: given, Env: env})
+	return b.Params, ds
+}
+
+// Given is what a run is given from outside.
+type Given struct {
+	Flags  map[string]string                // of `--param`, over
+	File   *ParamFile                       // of `--params`, over
+	Env    func(name string) (string, bool) // the environment, over the defaults; nil for none
+	Secret func(name string) (string, bool) // nil for none
+}
+
+// Bound is what came of it.
+type Bound struct {
+	Params  map[string]value.Value
+	Secrets map[string]string // by name: all that the script reads
+	Hidden  map[string]string // what must be shown nowhere, by what may be shown instead
+}
+
+// Bind gives parameters their values, and finds the secrets of a script. Text from a flag or the environment is taken
+// verbatim for a string, and is one literal of the declared type for anything else.
+func Bind(script *Script, params []*Param, g Given) (Bound, []diag.Diagnostic) {
+	b := &binder{Given: g, params: params, Bound: Bound{Params: map[string]value.Value{}, Secrets: map[string]string{}, Hidden: map[string]string{}}}
+	for _, n := range slices.Sorted(maps.Keys(g.Flags)) {
 		if d, bad := unknownParam(params, n); bad {
-			ds = append(ds, d)
+			b.diags = append(b.diags, d)
 		}
+	}
+	var file map[string]entry
+	if g.File != nil {
+		file = b.entries()
 	}
 	for _, p := range params {
-		from := "--param " + p.Name
-		text, ok := given[p.Name]
-		if !ok && env != nil {
-			from = EnvName(p.Name)
-			text, ok = env(from)
-		}
-		var v value.Value
-		switch {
-		case ok:
-			var d diag.Diagnostic
-			if v, d, ok = literal(from, text, p); !ok {
-				ds = append(ds, d)
-				continue
-			}
-		case p.Default != nil:
-			v, _ = p.Default.Const()
-			v = as(v, p.Type)
-		default:
-			ds = append(ds, diag.Errorf(diag.BadParam, p.Span, "the parameter `%s` has no value", p.Name).
-				WithHint("give it one: `--param %s=%s`", p.Name, shell(p.Type)))
+		v, at, ok := b.value(p, file)
+		if !ok || !b.allowed(p, v, at) {
 			continue
 		}
-		if p.In != nil {
-			if list, ok := p.In.Const(); ok && !among(v, list.Items()) {
-				at := p.Span
-				if _, ok := given[p.Name]; ok {
-					at = commandLine(from)
-				}
-				ds = append(ds, diag.Errorf(diag.BadParam, at, "`%s` may not be %s", p.Name, v.Short()).
-					WithHint("one of %s", list.Short()).WithNote(p.In.Span(), "the values are listed here"))
-				continue
+		b.Params[p.Name] = v
+		if p.Secret && v.T.Kind == value.String {
+			b.hide(p.Name, v.Text(), at)
+		}
+	}
+	for _, s := range script.Secrets {
+		b.secret(s.Name, s.Span)
+	}
+	return b.Bound, b.diags
+}
+
+type binder struct {
+	Given
+	Bound
+	params []*Param
+	diags  []diag.Diagnostic
+}
+
+// value is the value of a parameter, and where it was given.
+func (b *binder) value(p *Param, file map[string]entry) (v value.Value, at diag.Span, ok bool) {
+	from := "--param " + p.Name
+	text, ok := b.Flags[p.Name]
+	if e, inFile := file[p.Name]; !ok && inFile {
+		v, d, ok := e.as(p)
+		if !ok {
+			b.diags = append(b.diags, d)
+		}
+		return v, e.value.at, ok
+	}
+	if !ok && b.Env != nil {
+		from = EnvName(p.Name)
+		text, ok = b.Env(from)
+	}
+	switch {
+	case ok:
+		v, d, ok := literal(from, text, p)
+		if !ok {
+			b.diags = append(b.diags, d)
+		}
+		return v, commandLine(from), ok
+	case p.Default == nil:
+		b.diags = append(b.diags, diag.Errorf(diag.BadParam, p.Span, "the parameter `%s` has no value", p.Name).
+			WithHint("give it one: `--param %s=%s`", p.Name, shell(p.Type)))
+		return v, at, false
+	}
+	known := true
+	v = p.Default.Eval(expr.EnvFunc(func(path []string) value.Value {
+		for _, o := range p.Default.Operands() {
+			if o.Path[0] == path[0] && o.Binding.Secret != "" {
+				s, found := b.secret(o.Binding.Secret, o.At)
+				known = known && found
+				return value.StringOf(s)
 			}
 		}
-		out[p.Name] = v
+		return value.NoData("`%s` is not known", path[0])
+	}))
+	return as(v, p.Type), p.Span, known && !v.IsMissing()
+}
+
+// allowed holds a value to the list behind `in`.
+func (b *binder) allowed(p *Param, v value.Value, at diag.Span) bool {
+	if p.In == nil {
+		return true
 	}
-	return out, ds
+	list, ok := p.In.Const()
+	if !ok || among(v, list.Items()) {
+		return true
+	}
+	b.diags = append(b.diags, diag.Errorf(diag.BadParam, at, "`%s` may not be %s", p.Name, v.Short()).
+		WithHint("one of %s", list.Short()).WithNote(p.In.Span(), "the values are listed here"))
+	return false
+}
+
+// secret finds a secret, once.
+func (b *binder) secret(name string, at diag.Span) (string, bool) {
+	if v, ok := b.Secrets[name]; ok {
+		return v, v != ""
+	}
+	v, ok := "", false
+	if b.Secret != nil {
+		v, ok = b.Secret(name)
+	}
+	switch {
+	case !ok:
+		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is not set", name).
+			WithHint("set `CHAOS_SECRET_%s`, or write `%s=…` into the file of `--secrets`", name, name))
+	case v == "":
+		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is empty", name))
+	default:
+		ok = b.hide(name, v, at)
+	}
+	if !ok {
+		v = ""
+	}
+	b.Secrets[name] = v
+	return v, ok
+}
+
+// leastSecret is the length from which a text can be hidden: a shorter one would be found in every other word.
+const leastSecret = 4
+
+func (b *binder) hide(name, v string, at diag.Span) bool {
+	if len(v) < leastSecret {
+		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is too short to be hidden", name).WithHint("give it %d characters or more", leastSecret))
+		return false
+	}
+	b.Hidden[name] = v
+	return true
 }
 
 // shell is an example value as one types it on the command line.

@@ -217,7 +217,15 @@ func (c *checker) misplaced(s syntax.Stmt, in placeKind) {
 	case *syntax.Step:
 		name := s.Call.Name()
 		if spec, ok := c.cat.Call(name); ok && spec.Kind == "probe" {
-			fail(s.Call.NameSpan(), "write `probe name = "+name+"(…)` in the experiment, and `expect name…` here", "`%s` is a probe: it is declared with a name, and is no statement", name)
+			read := "read `name` where it is needed"
+			switch in {
+			case inSteady, inHypothesis:
+				read = "`expect name…` here"
+			case inSetup, inInject, inRollback:
+				read = "`wait until name… within 5s` here"
+			}
+			c.report(diag.Errorf(diag.NotAnAction, s.Call.NameSpan(), "`%s` is a probe: it is declared with a name, and is no statement", name).
+				WithHint("write `probe name = %s(…)` in the experiment, and %s", name, read))
 			return
 		}
 		hint := "move it to `setup`, `inject` or `rollback`"

@@ -14,7 +14,7 @@ type Script struct {
 	Source      *diag.Source
 	Sources     []*diag.Source // of the script and of every module that it uses
 	Params      []*Param       // of the script and of its modules
-	Secrets     []Secret       // that the script and its modules name, each once
+	Secrets     []Secret       // that the script and its modules name outside of defaults, each once
 	Experiments []*Experiment
 }
 

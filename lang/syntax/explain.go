@@ -230,8 +230,12 @@ func (p *parser) slip(i, e, k int) (diag.Diagnostic, bool) {
 	touch := before.Stop() == at.Off
 	switch {
 	case before.Kind == token.Number && at.Kind == token.Name && !token.Reserved[at.Text]:
-		if _, err := value.ParseNumber(before.Text + at.Text); err == nil {
-			return diag.Errorf(diag.BadNumber, both, "a unit stands directly behind its number").WithHint("write `%s%s`", before.Text, at.Text), true
+		unit, ok := token.UnitWord(at.Text)
+		if !ok {
+			unit = at.Text
+		}
+		if _, err := value.ParseNumber(before.Text + unit); err == nil {
+			return diag.Errorf(diag.BadNumber, both, "a unit stands directly behind its number").WithHint("write `%s%s`", before.Text, unit), true
 		}
 	case before.Is("==") && at.Is("=") && touch:
 		return diag.Errorf(diag.BadAssign, both, "`===` is no operator").WithHint("write `==`"), true

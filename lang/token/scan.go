@@ -177,6 +177,9 @@ func (s *scanner) number() {
 		}
 		bad := s.text[unitStart:s.pos]
 		hint := diag.DidYouMean(bad, value.Suffixes())
+		if unit, ok := UnitWord(bad); ok {
+			hint = "write `" + s.text[start:unitStart] + unit + "`"
+		}
 		if hint == "" {
 			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"
 		}

@@ -358,12 +358,11 @@ func (p Part) scatter(pid, i int, at Place) {
 // Strayed tells whether a process that lives is by now neither in the group nor where it was: somebody else has moved it.
 // Where its old cgroup was removed, there is no telling.
 func (g Group) Strayed(at Place) bool {
-	p, err := at.ID.Process()
-	if err != nil {
-		return false
+	if !at.ID.Alive() {
+		return false // what has ended is at the top, whoever has not yet taken note of its end
 	}
 	for i, part := range g.Parts {
-		now, err := part.Of(p.Pid, 0)
+		now, err := part.Of(at.ID.Pid(), 0)
 		if err != nil || now == at.Paths[i] || now == g.path(part) {
 			continue
 		}

@@ -167,6 +167,8 @@ func List(runs string) ([]*Run, error) {
 			out = append(out, r)
 		}
 	}
+	// Ids tell only the second.
+	slices.SortStableFunc(out, func(a, b *Run) int { return b.Started.Compare(a.Started) })
 	return out, nil
 }
 

@@ -291,6 +291,7 @@ func (b *Builder) undoState(d event.UndoState) {
 func (b *Builder) undone(t event.Seconds, d event.FaultUndone) {
 	f := b.fault(d.Step, d.Text)
 	f.Undone, f.Phase, f.At, f.Took, f.Error = d.OK, d.Phase, t, sec(d.Took), d.Error
+	f.Name = d.Name
 	if d.Does != "" {
 		f.Does = d.Does
 	}
@@ -301,11 +302,15 @@ func (b *Builder) undone(t event.Seconds, d event.FaultUndone) {
 	b.tell(m)
 }
 
+// what is the best short description of a fault: what it did, with its name, else its text.
 func (f *Fault) what() string {
-	if f.Does != "" {
-		return f.Does
+	switch {
+	case f.Does == "":
+		return f.Text
+	case f.Name != "" && !strings.Contains(f.Does, f.Name):
+		return f.Name + ": " + f.Does
 	}
-	return f.Text
+	return f.Does
 }
 
 func (b *Builder) sample(d event.Sample) {

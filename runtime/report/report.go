@@ -118,6 +118,7 @@ type Step struct {
 type Fault struct {
 	Step     int           `json:"step"`
 	Text     string        `json:"text"`
+	Name     string        `json:"name,omitempty"` // its `as`
 	Does     string        `json:"does,omitempty"`
 	Lifetime string        `json:"lifetime,omitempty"`
 	Undone   bool          `json:"undone"`

@@ -87,7 +87,7 @@ func gameDay() []event.Event {
 		event.CheckJudged{Section: "hypothesis", Kind: "eventually", Text: "eventually workers == 2 within 5s", At: at(36, 12), Result: "held", Detail: "false once, back within 2.5s", Evaluations: 12, False: 3},
 		event.PhaseEntered{Phase: event.UndoSetup},
 		event.UndoState{ID: "u1", Step: 1, State: "reverted"},
-		event.FaultUndone{Step: 1, Text: `process.start("./fizzbuzz") as worker`, Does: "start ./fizzbuzz", OK: true, Phase: event.UndoSetup, Took: s(0.078248)},
+		event.FaultUndone{Step: 1, Text: `process.start("./fizzbuzz") as worker`, Name: "worker", Does: "start ./fizzbuzz", OK: true, Phase: event.UndoSetup, Took: s(0.078248)},
 		event.ExperimentEnded{Title: "customers do not notice a *dying* worker", Verdict: event.Held, Outcome: event.Completed, Restoration: event.Clean, Took: s(12.91)})
 
 	st.at(13, event.ExperimentStarted{Title: "a frozen database", Hypothesis: "orders <still> go through", At: at(60, 1)},

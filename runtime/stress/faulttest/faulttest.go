@@ -5,6 +5,7 @@ package faulttest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -85,6 +86,7 @@ func Elsewhere(e env.Env) env.Env { e.Hold = nil; return e }
 // Ledger keeps records in memory, and on disk where it has a file.
 type Ledger struct {
 	OnIntend func(actions.Undo)
+	Broken   bool // the record is on disk, and the run ends before the act
 	file     *os.File
 	mu       sync.Mutex
 	undos    []actions.Undo
@@ -120,6 +122,9 @@ func (l *Ledger) Intend(u actions.Undo) (string, error) {
 		return "", err
 	}
 	l.undos = append(l.undos, again)
+	if l.Broken {
+		return "", errors.New("the run ends here")
+	}
 	return fmt.Sprint(len(l.undos)), nil
 }
 
@@ -175,6 +180,22 @@ func (a Actions) Inject(t *testing.T, e env.Env, name string, args Args) (action
 		t.Error("a record was not applied")
 	}
 	return f, led
+}
+
+// Intended is what is on disk when the run ends between the record and the act. It is undone here and elsewhere.
+func (a Actions) Intended(t *testing.T, e env.Env, name string, args Args) {
+	t.Helper()
+	p, err := a.Plan(t, e, name, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	led := &Ledger{Broken: true}
+	if _, err := p.Inject(context.Background(), led); err == nil || len(led.Undos()) != 1 {
+		t.Fatalf("injected without a record: %v, %d records", err, len(led.Undos()))
+	}
+	a.Revert(t, e, led.Undos(), actions.Gone)
+	e.Hold.Close()
+	a.Revert(t, Elsewhere(e), led.Undos(), actions.Gone)
 }
 
 // Refused plans a call that must be refused, with a text in the error.

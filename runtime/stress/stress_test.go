@@ -1,0 +1,159 @@
+package stress
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	MaybeServe()
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	os.Exit(m.Run())
+}
+
+// stressor starts one without a helper; it is killed at the end.
+func stressor(t *testing.T, kind string, parameters any) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	text, err := json.Marshal(parameters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", Command, kind, string(text))
+	cmd.Env = append(os.Environ(), inStress+"=1")
+	said := &bytes.Buffer{}
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd, said
+}
+
+// The load is measured from outside, over a time that a probe could use too.
+func TestLoad(t *testing.T) {
+	const over = 3 * time.Second
+	for _, load := range []float64{0.1, 0.5, 0.9, 1} {
+		workers := min(2, len(Cores()))
+		if load == 1 {
+			workers = 1
+		}
+		{
+			cmd, _ := stressor(t, "cpu", CPU{Workers: workers, Load: load, Cores: Cores()[:workers]})
+			time.Sleep(200 * time.Millisecond)
+			before, err := Used(cmd.Process.Pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun, idle := time.Now(), Idle()
+			time.Sleep(over)
+			after, _ := Used(cmd.Process.Pid)
+			took := time.Since(begun)
+			got := float64(after-before) / float64(took) / float64(workers) * 100
+			free := float64(Idle()-idle) / float64(took) / float64(len(Cores())) * 100
+			t.Logf("load %3.0f%% on %d cores: %.2f%% got, error %+.2f points; %.0f%% of the machine idle", load*100, workers, got, got-load*100, free)
+			if off := got - load*100; off > 5 || off < -5 && free > 5 {
+				t.Errorf("load %.0f%%: %.2f%%", load*100, got)
+			}
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	}
+}
+
+func TestPinned(t *testing.T) {
+	last := Cores()[len(Cores())-1]
+	cmd, _ := stressor(t, "cpu", CPU{Workers: 1, Load: 0.5, Cores: []int{last}})
+	ok := false
+	for begun := time.Now(); !ok && time.Since(begun) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+		tasks, _ := os.ReadDir("/proc/" + pid(cmd) + "/task")
+		for _, e := range tasks {
+			data, _ := os.ReadFile("/proc/" + pid(cmd) + "/task/" + e.Name() + "/status")
+			_, rest, _ := strings.Cut(string(data), "Cpus_allowed_list:")
+			line, _, _ := strings.Cut(rest, "\n")
+			ok = ok || strings.TrimSpace(line) == strings.TrimSpace(string(rune('0'+last)))
+		}
+	}
+	if !ok && len(Cores()) > 1 {
+		t.Error("no thread is pinned")
+	}
+	adj, _ := os.ReadFile("/proc/" + pid(cmd) + "/oom_score_adj")
+	comm, _ := os.ReadFile("/proc/" + pid(cmd) + "/comm")
+	if string(adj) != "1000\n" || string(comm) != "chaos-stress\n" {
+		t.Errorf("oom_score_adj %s, name %s", adj, comm)
+	}
+}
+
+func pid(cmd *exec.Cmd) string {
+	text, _ := json.Marshal(cmd.Process.Pid)
+	return string(text)
+}
+
+func TestBadOrders(t *testing.T) {
+	for kind, parameters := range map[string]any{
+		"cpu": CPU{Workers: 0, Load: 1}, "memory": Memory{}, "disk": Disk{Dir: "/no/such/folder", Size: 1}, "coffee": 1,
+	} {
+		cmd, said := stressor(t, kind, parameters)
+		if err := cmd.Wait(); err == nil || said.Len() == 0 {
+			t.Errorf("%s: %v, said %q", kind, err, said)
+		}
+	}
+	// Without the variable nobody becomes a stressor.
+	os.Args = []string{"x", Command, "cpu", "{}"}
+	MaybeServe()
+}
+
+// What is available falls below the floor: the stressor gives back by itself, and keeps it so.
+func TestGivesBack(t *testing.T) {
+	available, _, err := Available()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size, other = 400 << 20, 200 << 20
+	if available < 3*size {
+		t.Skip("not enough memory for this test")
+	}
+	cmd, _ := stressor(t, "memory", Memory{Size: size, Floor: available - size - 100<<20})
+	rss := func() int64 { n, _ := Resident(cmd.Process.Pid); return n }
+	within(t, "the memory is taken", func() bool { return rss() >= size })
+	held, err := unix.Mmap(-1, 0, other, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < other; i += 4096 {
+		held[i] = 1
+	}
+	within(t, "memory is given back", func() bool { return rss() < size-other/4 })
+	if err := unix.Munmap(held); err != nil {
+		t.Fatal(err)
+	}
+	low := rss()
+	time.Sleep(300 * time.Millisecond)
+	if rss() > low+chunk {
+		t.Errorf("taken again: %d, after %d", rss(), low)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	cmd, _ := stressor(t, "memory", Memory{Size: 200 << 20, Rate: 100 << 20})
+	time.Sleep(time.Second)
+	if n, _ := Resident(cmd.Process.Pid); n < 70<<20 || n > 140<<20 {
+		t.Errorf("%d MiB after a second of 100MiB/s", n>>20)
+	}
+	within(t, "all is taken", func() bool { n, _ := Resident(cmd.Process.Pid); return n >= 200<<20 })
+}
+
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("not within 10s:", what)
+		}
+	}
+}
