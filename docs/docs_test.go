@@ -3,75 +3,25 @@ package docs
 
 import (
 	"fmt"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
-	"chaos/actions"
-	actexec "chaos/actions/exec"
-	"chaos/actions/log"
-	actprocess "chaos/actions/process"
+	"chaos/cmd/families"
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
-	"chaos/probes"
-	probexec "chaos/probes/exec"
-	"chaos/probes/http"
-	probprocess "chaos/probes/process"
-	"chaos/probes/tcp"
-	"chaos/runtime"
 )
 
 const root = ".."
 
-// families fills the registries as cmd/chaos does, which cannot be imported; TestTheFamiliesAreThoseOfTheCommand compares.
-func families() runtime.Registries {
-	a := actions.NewRegistry()
-	a.Add(actprocess.All()...)
-	a.Add(actexec.All()...)
-	a.Add(log.All()...)
-	p := probes.NewRegistry()
-	p.Add(http.All()...)
-	p.Add(tcp.All()...)
-	p.Add(probexec.All()...)
-	p.Add(probprocess.All()...)
-	return runtime.Registries{Actions: a, Probes: p}
-}
-
-func TestTheFamiliesAreThoseOfTheCommand(t *testing.T) {
-	theirs, ours := importsOfFamilies(t, root+"/cmd/chaos/families.go"), importsOfFamilies(t, "docs_test.go")
-	if !slices.Equal(theirs, ours) {
-		t.Errorf("families() above must be that of cmd/chaos/families.go:\n%v\nnot\n%v", theirs, ours)
-	}
-}
-
-func importsOfFamilies(t *testing.T, file string) []string {
-	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, i := range f.Imports {
-		p, _ := strconv.Unquote(i.Path.Value)
-		if strings.HasPrefix(p, "chaos/actions/") || strings.HasPrefix(p, "chaos/probes/") {
-			out = append(out, p)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 func TestEveryScriptInTheDocsChecks(t *testing.T) {
-	reg := families()
+	reg := families.All(nil)
 	blocks := 0
 	for _, file := range files(t, ".md") {
 		for _, b := range chaosBlocks(t, file) {
@@ -93,7 +43,7 @@ func TestEveryScriptInTheDocsChecks(t *testing.T) {
 }
 
 func TestEveryExampleChecks(t *testing.T) {
-	reg := families()
+	reg := families.All(nil)
 	scripts := 0
 	for _, file := range files(t, ".chaos") {
 		if !strings.HasPrefix(file, "examples/") {
@@ -121,7 +71,7 @@ func TestEveryExampleChecks(t *testing.T) {
 
 // The tables of actions and probes are those whose first cell is `family.name`.
 func TestTheReadmeListsEveryActionAndProbe(t *testing.T) {
-	reg := families()
+	reg := families.All(nil)
 	text := read(t, "README.md")
 	for _, c := range []struct {
 		head  string

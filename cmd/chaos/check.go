@@ -55,7 +55,7 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 		}
 		return exitUsage, fmt.Errorf("--format is text, json or github, not %q%s", f.format, d)
 	}
-	reg := families()
+	reg := registries()
 	code := 0
 	var all diag.List
 	for i, path := range paths {

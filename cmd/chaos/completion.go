@@ -99,7 +99,7 @@ func ofScripts(list func(*check.Script, string) ([]cobra.Completion, cobra.Shell
 		if len(args) == 0 {
 			return cobra.AppendActiveHelp(nil, "write the script's name first, then the flag: its contents are completed"), cobra.ShellCompDirectiveNoFileComp
 		}
-		reg := families()
+		reg := registries()
 		var out []cobra.Completion
 		directive := cobra.ShellCompDirectiveNoFileComp
 		for _, path := range args {

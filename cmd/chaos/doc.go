@@ -75,7 +75,7 @@ func reference() *doc.Reference {
 	for _, f := range expr.Functions() {
 		functions = append(functions, doc.Function(f))
 	}
-	return doc.New(families(), functions)
+	return doc.New(registries(), functions)
 }
 
 func docColours(kind, text string) string {

@@ -42,7 +42,7 @@ func TestReferenceIsInStep(t *testing.T) {
 
 // Everything registered is documented: by a summary, by help on each argument and field, and by an example that checks.
 func TestEverySpecIsDocumented(t *testing.T) {
-	reg := families()
+	reg := registries()
 	for _, name := range reg.Names() {
 		c, _ := reg.Call(name)
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func checkExample(c *spec.Call) diag.List {
 		b.WriteString("  probe door = tcp.connect(\"127.0.0.1:80\")\n  steady { expect door.ok }\n  inject {\n    " + c.Example + "\n  }\n}\n")
 	}
 	file, parsed := syntax.Parse(diag.NewSource("example", b.String()))
-	_, checked := check.File(file, families(), check.Options{})
+	_, checked := check.File(file, registries(), check.Options{})
 	return append(diag.List(parsed), checked...)
 }
 

@@ -39,7 +39,7 @@ func TestExplanationsAreTrue(t *testing.T) {
 // look is what `chaos check` says about a text.
 func look(name, text string) diag.List {
 	file, parsed := syntax.Parse(diag.NewSource(name, text))
-	script, checked := check.File(file, families(), check.Options{})
+	script, checked := check.File(file, registries(), check.Options{})
 	list := append(diag.List(parsed), checked...)
 	if !list.HasErrors() {
 		list = append(list, lint.Lint(file, script)...)

@@ -1,60 +1,20 @@
 package main
 
 import (
-	"chaos/actions"
 	"chaos/actions/ask"
-	actcpu "chaos/actions/cpu"
-	actdisk "chaos/actions/disk"
-	actexec "chaos/actions/exec"
-	actfile "chaos/actions/file"
-	acthttp "chaos/actions/http"
-	"chaos/actions/log"
-	actmemory "chaos/actions/memory"
-	actnetwork "chaos/actions/network"
-	actprocess "chaos/actions/process"
-	"chaos/probes"
-	"chaos/probes/dns"
-	probexec "chaos/probes/exec"
-	probfile "chaos/probes/file"
-	"chaos/probes/http"
-	"chaos/probes/logfile"
-	probprocess "chaos/probes/process"
-	"chaos/probes/tcp"
+	"chaos/cmd/families"
 	"chaos/runtime"
 )
 
 // moreFamilies lets the test binary add families of its own.
 var moreFamilies func(runtime.Registries)
 
-// families is the one place that knows every family. Questions of a script go to the terminal, where there is one.
-func families() runtime.Registries { return familiesAsking(newAsker(false)) }
+// registries holds every family. Questions of a script go to the terminal, where there is one.
+func registries() runtime.Registries { return registriesAsking(newAsker(false)) }
 
-// familiesAsking is families with somebody to answer questions, nil for nobody.
-func familiesAsking(asker ask.Asker) runtime.Registries {
-	a := actions.NewRegistry()
-	a.Add(actprocess.All()...)
-	a.AddReverters(actprocess.Reverters()...)
-	a.Add(actexec.All()...)
-	a.AddReverters(actexec.Reverters()...)
-	a.Add(actfile.All()...)
-	a.AddReverters(actfile.Reverters()...)
-	a.Add(acthttp.All()...)
-	a.AddReverters(acthttp.Reverters()...)
-	a.Add(ask.All(asker)...)
-	a.Add(log.All()...)
-	actcpu.Register(a)
-	actmemory.Register(a)
-	actdisk.Register(a)
-	actnetwork.Register(a)
-	p := probes.NewRegistry()
-	p.Add(http.All()...)
-	p.Add(tcp.All()...)
-	p.Add(probexec.All()...)
-	p.Add(probfile.All()...)
-	p.Add(logfile.All()...)
-	p.Add(dns.All()...)
-	p.Add(probprocess.All()...)
-	reg := runtime.Registries{Actions: a, Probes: p}
+// registriesAsking is registries with somebody to answer questions, nil for nobody.
+func registriesAsking(asker ask.Asker) runtime.Registries {
+	reg := families.All(asker)
 	if moreFamilies != nil {
 		moreFamilies(reg)
 	}

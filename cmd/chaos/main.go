@@ -26,7 +26,7 @@ func Main() int {
 	hold.MaybeServe()
 	stress.MaybeServe()
 	if len(os.Args) == 2 && os.Args[1] == guardian.Command {
-		return guardian.Serve(families().Actions, os.Stdin, os.Stdout)
+		return guardian.Serve(registries().Actions, os.Stdin, os.Stdout)
 	}
 	// A reader that goes away (`chaos script … | head`) must not kill a run that has something to undo.
 	// Caught and dropped, not ignored: what is ignored stays so in every program that we start.

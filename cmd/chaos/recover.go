@@ -93,7 +93,7 @@ func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
 		}
 		fmt.Fprintf(out, "run %s of %s, %s: undoing %s\n", r.ID, r.Script, r.Started.Local().Format(time.DateTime), plural(len(r.Open), "fault"))
 		e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
-		left, err := recovery.Undo(families().Actions, e, r, "recover")
+		left, err := recovery.Undo(registries().Actions, e, r, "recover")
 		lock.Close()
 		for _, l := range left {
 			code = exitLeft

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"chaos/actions/ask"
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
@@ -33,6 +34,7 @@ type scriptFlags struct {
 	runs     string
 	events   string
 	plain    bool
+	yes      bool
 	rehearse bool
 	reports  []string
 	selected selection
@@ -67,6 +69,7 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
 	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
 	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .md, .json, or .xml for JUnit (repeatable)")
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "answer every question of the script (ask) with yes")
 	f.selected.flags(c)
 	c.ValidArgsFunction = completeScripts
 	c.RegisterFlagCompletionFunc("param", ofScripts(completeParams))
@@ -87,7 +90,8 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if err := f.selected.valid(); err != nil {
 		return exitUsage, err
 	}
-	reg := families()
+	asker := newAsker(f.yes)
+	reg := registriesAsking(asker)
 	given, err := outside(f)
 	if err != nil {
 		return exitUsage, err
@@ -121,7 +125,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	sinks = append(sinks, written)
 	worst := 0
 	for _, p := range ready {
-		code, goOn := runOne(p, f, reg, runs, out, sinks, written)
+		code, goOn := runOne(p, f, reg, asker, runs, out, sinks, written)
 		worst = runtime.Worse(worst, code)
 		if !goOn {
 			break
@@ -195,13 +199,14 @@ func allParams(s *check.Script) []*check.Param {
 }
 
 // runOne runs one file; goOn is false when no further file may start.
-func runOne(p prepared, f scriptFlags, reg runtime.Registries, runs string, out io.Writer, sinks []event.Sink, written *reports) (code int, goOn bool) {
+func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, runs string, out io.Writer, sinks []event.Sink, written *reports) (code int, goOn bool) {
 	dir, err := filepath.Abs(filepath.Dir(p.path))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 		return exitUsage, false
 	}
 	view := newTerminal(out, f.plain)
+	askOver(asker, view)
 	run := runtime.New(runtime.Options{
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
 		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse,

@@ -63,7 +63,7 @@ func (c *checker) formals(list []*syntax.Formal, scope *expr.Scope) []spec.Param
 	for _, f := range list {
 		p := spec.Param{Name: f.Name.Text, Type: value.TAny, Required: f.Default == nil, Positional: true}
 		if f.Type != nil {
-			p.Type = c.paramType(f.Type)
+			p.Type = c.paramType(f.Type, value.HandleK) // which nothing outside could give
 		}
 		if f.Default != nil {
 			e := c.expression(f.Default, c.global, known(p.Type), place{kind: inConst})

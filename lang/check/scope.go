@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"sort"
 
 	"chaos/lang/diag"
@@ -83,9 +84,10 @@ func known(t *value.Type) *value.Type {
 	return t
 }
 
-func (c *checker) paramType(w *syntax.Word) *value.Type {
-	names := make([]string, len(value.ParamKinds))
-	for i, k := range value.ParamKinds {
+func (c *checker) paramType(w *syntax.Word, more ...value.Kind) *value.Type {
+	kinds := append(slices.Clone(value.ParamKinds), more...)
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
 		if names[i] = string(k); names[i] == w.Text {
 			return value.Of(k)
 		}

@@ -40,30 +40,29 @@ func stressor(t *testing.T, kind string, parameters any) (*exec.Cmd, *bytes.Buff
 func TestLoad(t *testing.T) {
 	const over = 3 * time.Second
 	for _, load := range []float64{0.1, 0.5, 0.9, 1} {
-		workers := min(2, len(Cores()))
+		c := CPU{Workers: min(2, len(Cores())), Load: load, Cores: Cores()[:min(2, len(Cores()))]}
 		if load == 1 {
-			workers = 1
+			c.Workers, c.Cores = 1, nil
 		}
-		{
-			cmd, _ := stressor(t, "cpu", CPU{Workers: workers, Load: load, Cores: Cores()[:workers]})
-			time.Sleep(200 * time.Millisecond)
-			before, err := Used(cmd.Process.Pid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			begun, idle := time.Now(), Idle()
-			time.Sleep(over)
-			after, _ := Used(cmd.Process.Pid)
-			took := time.Since(begun)
-			got := float64(after-before) / float64(took) / float64(workers) * 100
-			free := float64(Idle()-idle) / float64(took) / float64(len(Cores())) * 100
-			t.Logf("load %3.0f%% on %d cores: %.2f%% got, error %+.2f points; %.0f%% of the machine idle", load*100, workers, got, got-load*100, free)
-			if off := got - load*100; off > 5 || off < -5 && free > 5 {
-				t.Errorf("load %.0f%%: %.2f%%", load*100, got)
-			}
-			cmd.Process.Kill()
-			cmd.Wait()
+		cmd, _ := stressor(t, "cpu", c)
+		time.Sleep(200 * time.Millisecond)
+		before, err := Used(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
 		}
+		begun, idle := time.Now(), Idle()
+		time.Sleep(over)
+		after, _ := Used(cmd.Process.Pid)
+		took := time.Since(begun)
+		got := float64(after-before) / float64(took) / float64(c.Workers) * 100
+		free := float64(Idle()-idle) / float64(took) / float64(len(Cores())) * 100
+		t.Logf("load %3.0f%% on %d cores: %.2f%% got, error %+.2f points; %.0f%% of the machine idle", load*100, c.Workers, got, got-load*100, free)
+		// On a machine that is busy with other things a worker cannot get its share.
+		if off := got - load*100; off > 5 || off < -5 && free > 15 {
+			t.Errorf("load %.0f%%: %.2f%%", load*100, got)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
 	}
 }
 

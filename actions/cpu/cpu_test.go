@@ -1,0 +1,73 @@
+package cpu
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"chaos/actions"
+	"chaos/runtime/stress/faulttest"
+)
+
+func TestMain(m *testing.M) { faulttest.Main(m, Register) }
+
+var faults = faulttest.Of(Register)
+
+func TestSpec(t *testing.T) { faults.Spec(t) }
+
+func TestStressAndBack(t *testing.T) {
+	e := faulttest.Env(t)
+	p, err := faults.Plan(t, e, "cpu.stress", faulttest.Args{"workers": "1", "load": "30%", "cores": "[0]"})
+	if err != nil || p.Lifetime != actions.Kernel || p.Does != "keep one thread busy for 30% of the time, pinned to core 0" || len(e.Hold.Pids()) != 0 {
+		t.Fatalf("%+v %v", p, err)
+	}
+	f, led := faults.Inject(t, e, "cpu.stress", faulttest.Args{"workers": "1", "load": "30%"})
+	detail := faulttest.Effect(t, f, actions.Yes)
+	t.Log(detail)
+	if s := faults.State(t, faulttest.Elsewhere(e), led.Undos()[0]); s != actions.Present {
+		t.Error(s)
+	}
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+	if got, detail := f.Effect(t.Context()); got != actions.No || !strings.Contains(detail, "SIGKILL") {
+		t.Error(got, detail)
+	}
+}
+
+func TestIntendedOnly(t *testing.T) {
+	faults.Intended(t, faulttest.Env(t), "cpu.stress", faulttest.Args{"workers": "1"})
+}
+
+func TestRefuses(t *testing.T) {
+	e := faulttest.Env(t)
+	for want, args := range map[string]faulttest.Args{
+		"`workers: 0` makes no sense": {"workers": "0"},
+		"write more than 0%":          {"load": "0%"},
+		"`load: 150%`":                {"load": "150%"},
+		"there is no core 4000":       {"cores": "[0, 4000]"},
+	} {
+		faults.Refused(t, e, "cpu.stress", args, want)
+	}
+}
+
+// Whenever the runner is killed, the load is gone within a second, with nobody's help.
+func TestRunnerKilled(t *testing.T) {
+	e := faulttest.Elsewhere(faulttest.Env(t))
+	var slowest time.Duration
+	active := 0
+	faulttest.KillAnyTime(t, 8, 200*time.Millisecond, func() *faulttest.Runner {
+		return faulttest.NewRunner(t, "cpu.stress", faulttest.Args{"workers": "2"})
+	}, func(r *faulttest.Runner) {
+		begun := time.Now()
+		undos := r.Undos(t)
+		if len(undos) == 0 {
+			return
+		}
+		if faults.State(t, e, undos[0]) == actions.Present {
+			active++
+		}
+		faulttest.Within(t, time.Second, "the load is gone", func() bool { return faults.State(t, e, undos[0]) == actions.Gone })
+		slowest = max(slowest, time.Since(begun))
+		faults.Revert(t, e, undos, actions.Gone)
+	})
+	t.Logf("killed 8 times, %d of them while it was active; gone after %s at most", active, slowest.Round(time.Millisecond))
+}

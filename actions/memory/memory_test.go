@@ -1,0 +1,122 @@
+package memory
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"chaos/actions"
+	"chaos/runtime/stress"
+	"chaos/runtime/stress/faulttest"
+)
+
+func TestMain(m *testing.M) { faulttest.Main(m, Register) }
+
+var faults = faulttest.Of(Register)
+
+func TestSpec(t *testing.T) { faults.Spec(t) }
+
+func roomOrSkip(t *testing.T) (available, floor int64) {
+	t.Helper()
+	available, total, err := stress.Available()
+	if err != nil {
+		t.Fatal(err)
+	}
+	floor = stress.MemoryFloor(total)
+	if available-floor < 1<<30 {
+		faulttest.Need(t, "the machine has too little memory for this test")
+	}
+	return available, floor
+}
+
+func TestStressAndBack(t *testing.T) {
+	before, _ := roomOrSkip(t)
+	e := faulttest.Env(t)
+	p, err := faults.Plan(t, e, "memory.stress", faulttest.Args{"size": "300MiB"})
+	if err != nil || p.Lifetime != actions.Kernel || !strings.HasPrefix(p.Does, "take 300MiB of memory; ") || len(e.Hold.Pids()) != 0 {
+		t.Fatalf("%+v %v", p, err)
+	}
+	begun := time.Now()
+	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"size": "300MiB"})
+	t.Logf("300MiB taken after %s", time.Since(begun).Round(time.Millisecond))
+	t.Log(faulttest.Effect(t, f, actions.Yes))
+	if now, _, _ := stress.Available(); now > before-200<<20 {
+		t.Logf("available before %d, now %d: others gave some back", before, now)
+	}
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+	if got, _ := f.Effect(t.Context()); got != actions.No {
+		t.Error(got)
+	}
+}
+
+func TestGrowing(t *testing.T) {
+	roomOrSkip(t)
+	e := faulttest.Env(t)
+	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"size": "200MiB", "rate": "100MiB/s"})
+	time.Sleep(700 * time.Millisecond)
+	if detail := faulttest.Effect(t, f, actions.Yes); !strings.Contains(detail, "grows as asked for") {
+		t.Error(detail)
+	}
+	faulttest.Within(t, 10*time.Second, "all is taken", func() bool {
+		_, detail := f.Effect(t.Context())
+		return !strings.Contains(detail, "grows")
+	})
+	faults.Revert(t, faulttest.Env(t), led.Undos()[:0], actions.Gone)
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+}
+
+func TestLeave(t *testing.T) {
+	available, _ := roomOrSkip(t)
+	e := faulttest.Env(t)
+	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"leave": fmt.Sprintf("%dB", available-300<<20)})
+	got, detail := f.Effect(t.Context())
+	t.Log(got, detail)
+	if now, _, _ := stress.Available(); got == actions.No || now > available-150<<20 {
+		t.Errorf("%d available of %d", now, available)
+	}
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+}
+
+func TestIntendedOnly(t *testing.T) {
+	faults.Intended(t, faulttest.Env(t), "memory.stress", faulttest.Args{"size": "10MiB"})
+}
+
+func TestRefuses(t *testing.T) {
+	e := faulttest.Env(t)
+	for want, args := range map[string]faulttest.Args{
+		"does not fit":              {"size": "1000TiB"},
+		"less than the floor":       {"leave": "1MiB"},
+		"leaves nothing to do":      {"leave": "1000TiB"},
+		"`size` must be more":       {"size": "0B"},
+		"`rate` must be more":       {"size": "1MiB", "rate": "0B/s"},
+		"either `size` or `leave`":  {},
+		"either `size` or `leave` ": {"size": "1MiB", "leave": "1GiB"},
+	} {
+		faults.Refused(t, e, "memory.stress", args, strings.TrimSpace(want))
+	}
+}
+
+// Whenever the runner is killed, the memory is free within a second, with nobody's help.
+func TestRunnerKilled(t *testing.T) {
+	roomOrSkip(t)
+	e := faulttest.Elsewhere(faulttest.Env(t))
+	var slowest time.Duration
+	active := 0
+	faulttest.KillAnyTime(t, 8, 250*time.Millisecond, func() *faulttest.Runner {
+		return faulttest.NewRunner(t, "memory.stress", faulttest.Args{"size": "400MiB"})
+	}, func(r *faulttest.Runner) {
+		begun := time.Now()
+		undos := r.Undos(t)
+		if len(undos) == 0 {
+			return
+		}
+		if faults.State(t, e, undos[0]) == actions.Present {
+			active++
+		}
+		faulttest.Within(t, time.Second, "the memory is free", func() bool { return faults.State(t, e, undos[0]) == actions.Gone })
+		slowest = max(slowest, time.Since(begun))
+		faults.Revert(t, e, undos, actions.Gone)
+	})
+	t.Logf("killed 8 times, %d of them while it was active; gone after %s at most", active, slowest.Round(time.Millisecond))
+}

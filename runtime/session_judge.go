@@ -1,0 +1,301 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"chaos/actions"
+	"chaos/lang/check"
+	"chaos/lang/spec"
+	"chaos/runtime/event"
+)
+
+// Planned is what a step would do.
+type Planned struct {
+	Does         string
+	Targets      []string
+	Undo         []string
+	Lifetime     string
+	Missing      string // what this machine lacks
+	Irreversible bool
+	Harmless     bool
+}
+
+// Plan looks up what a step would do now. It has no side effect.
+func (s *Session) Plan(ctx context.Context, step *check.Step) (Planned, error) {
+	x := s.x
+	args, missing := x.arguments(step.Call, s.vars)
+	if missing != "" {
+		return Planned{}, errors.New(missing)
+	}
+	plan, err := x.planStep(ctx, step, args, s.vars)
+	if err != nil {
+		return Planned{}, err
+	}
+	out := Planned{Does: plan.Does, Undo: plan.Undo, Lifetime: lifetime(step.Call.Spec, plan), Harmless: step.Call.Spec.Harmless, Irreversible: irreversible(step.Call, plan)}
+	for _, t := range plan.Targets {
+		out.Targets = append(out.Targets, t.String())
+	}
+	if len(plan.Missing) > 0 {
+		out.Missing = needs(plan.Missing)
+	}
+	return out, nil
+}
+
+func irreversible(c *check.Call, p actions.Plan) bool {
+	return p.Lifetime == actions.Irreversible || irreversibleSpec(c.Spec, c)
+}
+
+func irreversibleSpec(s *spec.Call, c *check.Call) bool {
+	return s.Irreversible(func(arg string) bool { _, ok := c.Args[arg]; return ok })
+}
+
+// Injected tells whether the round has begun to break things.
+func (s *Session) Injected() bool { return !s.x.injectAt.IsZero() }
+
+// Expect judges a condition once, on samples that started after the latest step. A false one that was expected while
+// something is broken counts against the hypothesis.
+func (s *Session) Expect(ctx context.Context, c *check.Check) (ok bool, err error) {
+	ctx, done, err := s.start(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	since, err := s.fresh(ctx, c.Cond)
+	if err != nil {
+		return false, err
+	}
+	x := s.x
+	k := x.newClaim(c, "setup")
+	x.board.mu.Lock()
+	k.observe(x.board.env(s.vars, since), time.Now(), true)
+	x.board.mu.Unlock()
+	res, detail := k.judge(time.Now(), false)
+	x.stream.Emit(k.event(res, detail, time.Time{}))
+	if res != held && s.Injected() {
+		k.section = "hypothesis"
+		x.board.mu.Lock()
+		x.claims = append(x.claims, k)
+		x.board.mu.Unlock()
+	}
+	return res == held, nil
+}
+
+// Claim adds a check of the hypothesis. Before the first injection it waits for that; behind it, it is judged from now on.
+func (s *Session) Claim(ctx context.Context, c *check.Check) error {
+	if !s.Injected() {
+		return nil // beginDuring finds it in the experiment
+	}
+	ctx, done, err := s.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	x := s.x
+	list := []*check.Check{c}
+	if c.Kind == check.AlwaysSteady {
+		list = nil
+		if x.def.Steady != nil {
+			for _, one := range x.def.Steady.Checks {
+				copied := *one
+				copied.Kind = check.Always
+				list = append(list, &copied)
+			}
+		}
+	}
+	for _, c := range list {
+		k := x.newClaim(c, "hypothesis")
+		if err := x.open(ctx, k.names); err != nil {
+			return err
+		}
+		now := time.Now()
+		x.board.mu.Lock()
+		x.claims = append(x.claims, k)
+		x.board.mu.Unlock()
+		if c.Kind != check.Expect {
+			w := &watcher{names: k.names, since: now, fire: func(at time.Time, all bool) { x.look(k, at, all) }}
+			x.watching[k] = x.board.watch(w)
+		}
+	}
+	return nil
+}
+
+// Standing is how a claim stands so far.
+type Standing struct {
+	Text   string
+	Result string // held, refuted, inconclusive
+	Detail string
+}
+
+// Standings tells how the hypothesis stands, without deciding it.
+func (s *Session) Standings() []Standing {
+	x := s.x
+	x.board.mu.Lock()
+	defer x.board.mu.Unlock()
+	var out []Standing
+	for _, k := range x.claims {
+		if k.evals == 0 {
+			out = append(out, Standing{Text: k.text, Result: string(inconclusive), Detail: "not judged yet"})
+			continue
+		}
+		trial := *k
+		res, detail := trial.judge(time.Now(), true)
+		out = append(out, Standing{Text: k.text, Result: string(res), Detail: detail})
+	}
+	return out
+}
+
+// Steady waits until the steady state holds for its window, as before an injection; what says what did not hold.
+func (s *Session) Steady(ctx context.Context) (what string, err error) {
+	ctx, done, err := s.start(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	x := s.x
+	if x.def.Steady == nil {
+		return "", errors.New("there is no steady state: enter `steady { expect … }`, or an `expect`")
+	}
+	retry, err := x.duration(x.def.Steady.Settle, x.vars, 0)
+	if err != nil {
+		return "", err
+	}
+	if err := x.open(ctx, x.probeNames()); err != nil {
+		return "", err
+	}
+	phase := event.Before
+	if s.Injected() {
+		phase = event.During
+	}
+	x.stream.Emit(event.PhaseEntered{Phase: event.Before, Title: x.def.Steady.Title, Detail: x.windowText()})
+	began := time.Now()
+	what, err = s.window(ctx, phase, retry)
+	if err == nil {
+		x.stream.Emit(event.PhaseEnded{Phase: event.Before, OK: what == "", Detail: what, Took: event.Seconds(time.Since(began))})
+	}
+	return what, err
+}
+
+// window is that of before. Once something is broken no phase may be entered anew, since what was seen so far would be
+// forgotten; then each check is judged once.
+func (s *Session) window(ctx context.Context, phase event.Phase, retry time.Duration) (string, error) {
+	x := s.x
+	if phase == event.Before {
+		return x.window(ctx, phase, "steady", retry)
+	}
+	failed := ""
+	for _, c := range x.def.Steady.Checks {
+		since, err := s.fresh(ctx, c.Cond)
+		if err != nil {
+			return "", err
+		}
+		k := x.newClaim(c, "steady")
+		x.board.mu.Lock()
+		k.observe(x.board.env(s.vars, since), time.Now(), true)
+		x.board.mu.Unlock()
+		res, detail := k.judge(time.Now(), false)
+		x.stream.Emit(k.event(res, detail, time.Time{}))
+		if res != held && failed == "" {
+			failed = k.text + " (" + detail + ")"
+		}
+	}
+	return failed, nil
+}
+
+// Judge ends the round: everything but setup is undone, the hypothesis is decided, and the steady state has to come back.
+func (s *Session) Judge(ctx context.Context) error {
+	_, done, err := s.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s.endRound(ctx, false, false)
+	s.newRound(s.vars)
+	return nil
+}
+
+// afterAbort ends a round that a guard or a lost helper has aborted, and starts the next.
+func (s *Session) afterAbort() {
+	if s.x.ctx.Err() == nil || s.journal == nil {
+		return
+	}
+	s.endRound(context.Background(), true, false)
+	s.newRound(s.vars)
+}
+
+// endRound undoes, judges and says what came of it. With last, setup is undone too.
+func (s *Session) endRound(ctx context.Context, hurry, last bool) {
+	x := s.x
+	s.live()
+	var err error
+	if x.ctx.Err() != nil {
+		err = context.Cause(x.ctx)
+	}
+	injected := s.Injected()
+	if injected && err == nil && !hurry {
+		s.lastLook(ctx)
+	}
+	if n := len(s.open.faults); n > 0 {
+		x.stream.Emit(event.PhaseEntered{Phase: event.Undo, Detail: plural(n, "fault")})
+	}
+	s.undoAll(s.open, event.Undo)
+	s.ending.Wait() // those whose time came just now
+	verdict := event.NotJudged
+	if injected {
+		stopped := err
+		if hurry && stopped == nil {
+			stopped = errHurry
+		}
+		x.settle(stopped)
+		x.judge(stopped != nil, true)
+		if !hurry && !last {
+			x.after()
+		}
+		verdict = x.verdict(err)
+	}
+	x.stopSampling()
+	x.loops.Wait()
+	x.closeProbes()
+	if last && len(s.setup.faults) > 0 {
+		x.stream.Emit(event.PhaseEntered{Phase: event.UndoSetup})
+		s.undoAll(s.setup, event.UndoSetup)
+	}
+	out := x.ended(verdict, err)
+	out.left, out.restoration = x.leftOver, event.Clean
+	if len(out.left) > 0 {
+		out.restoration = event.Incomplete
+	}
+	exit := exitCode(out, len(x.fruitless) > 0)
+	s.exit = worse(s.exit, exit)
+	s.left = append(s.left, out.left...)
+	x.stream.Emit(event.ExperimentEnded{Title: x.def.Title, Verdict: out.verdict, Outcome: out.outcome, Reason: out.reason, Restoration: out.restoration,
+		Left: out.left, Exit: exit, Took: event.Seconds(time.Since(x.began))})
+	x.abort(nil)
+}
+
+var errHurry = errors.New("the session was left")
+
+// lastLook gives every probe that the hypothesis names a sample with the faults in place, as at the end of inject.
+func (s *Session) lastLook(ctx context.Context) {
+	x := s.x
+	last := x.injectAt
+	x.mu.Lock()
+	if x.lastStep.After(last) {
+		last = x.lastStep
+	}
+	x.mu.Unlock()
+	var names []string
+	for _, k := range x.claims {
+		names = append(names, k.names...)
+		names = append(names, x.summarised(k)...)
+	}
+	x.board.until(ctx.Done(), func() bool { return x.board.have(names, last) })
+}
+
+func (s *Session) undoAll(from *scope, phase event.Phase) {
+	for f := from.take(nil); f != nil; f = from.take(nil) {
+		s.x.undoFault(f, phase)
+		s.forget(f)
+	}
+}
