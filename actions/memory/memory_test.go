@@ -41,9 +41,8 @@ func TestStressAndBack(t *testing.T) {
 	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"size": "300MiB"})
 	t.Logf("300MiB taken after %s", time.Since(begun).Round(time.Millisecond))
 	t.Log(faulttest.Effect(t, f, actions.Yes))
-	if now, _, _ := stress.Available(); now > before-200<<20 {
-		t.Logf("available before %d, now %d: others gave some back", before, now)
-	}
+	now, _, _ := stress.Available()
+	t.Logf("available before: %d MiB, now %d MiB; others take and give too", before>>20, now>>20)
 	faults.Revert(t, e, led.Undos(), actions.Gone)
 	if got, _ := f.Effect(t.Context()); got != actions.No {
 		t.Error(got)
@@ -72,8 +71,9 @@ func TestLeave(t *testing.T) {
 	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"leave": fmt.Sprintf("%dB", available-300<<20)})
 	got, detail := f.Effect(t.Context())
 	t.Log(got, detail)
-	if now, _, _ := stress.Available(); got == actions.No || now > available-150<<20 {
-		t.Errorf("%d available of %d", now, available)
+	// Others take and give too, so how much it is may differ from what was available a moment before.
+	if got == actions.No || !strings.Contains(detail, "it holds ") {
+		t.Error(got, detail)
 	}
 	faults.Revert(t, e, led.Undos(), actions.Gone)
 }

@@ -125,12 +125,12 @@ func TestInUse(t *testing.T) {
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		faulttest.Within(t, 10*time.Second, "the holder is up", func() bool { return !free(protocol, "127.0.0.1:"+port) })
 		p, err := faults.Plan(t, e, "network.occupy", faulttest.Args{"port": port, "protocol": protocol})
-		if err != nil || !strings.Contains(p.Does, "in use now by process") || !strings.Contains(p.Does, "holder.py") {
+		if err != nil || !strings.Contains(p.Does, "in use now by process") || !strings.Contains(p.Does, "python3") {
 			t.Errorf("%s %v", p.Does, err)
 		}
 		led := &faulttest.Ledger{}
 		_, err = p.Inject(t.Context(), led)
-		faulttest.Wants(t, err, "is in use already by process", "holder.py", "end that first")
+		faulttest.Wants(t, err, "is in use already by process", "python3", "end that first")
 		faults.Revert(t, e, led.Undos(), actions.Gone)
 	}
 }

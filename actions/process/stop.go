@@ -135,7 +135,8 @@ func (r stopReverter) Revert(ctx context.Context, e env.Env, u actions.Undo) err
 	return p.Restart(ctx)
 }
 
-// State is present while it is down on purpose and ran before. With its run gone, so is the process: nothing to restore.
+// State is present while it is down on purpose and ran before. With its run gone, or the helper that would start it, so is
+// the process: nothing to restore.
 func (stopReverter) State(_ context.Context, e env.Env, u actions.Undo) (actions.State, error) {
 	var s service
 	if err := decode(u, &s); err != nil {
@@ -146,7 +147,7 @@ func (stopReverter) State(_ context.Context, e env.Env, u actions.Undo) (actions
 		return "", fmt.Errorf("the record process.stop cannot be read: %w", err)
 	}
 	p, ok := s.ours(e)
-	if !ok || !prior.Running || !p.State().Stopped {
+	if !ok || !prior.Running || !p.State().Stopped || !s.Mark.Helper.Alive() {
 		return actions.Gone, nil
 	}
 	return actions.Present, nil

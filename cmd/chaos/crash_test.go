@@ -4,10 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +28,11 @@ type place struct {
 	dir  string
 	pid  int
 	port int
+	disk string // a small tmpfs
+
+	hits     sync.Mutex
+	switched bool // by requests to /on and /off
+	server   string
 }
 
 func newPlace(t *testing.T) *place {
@@ -32,6 +40,20 @@ func newPlace(t *testing.T) *place {
 	if err := os.WriteFile(filepath.Join(p.dir, "config"), []byte("before\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
+	if os.Geteuid() == 0 {
+		p.disk = t.TempDir()
+		if err := syscall.Mount("tmpfs", p.disk, "tmpfs", 0, "size=64m"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { syscall.Unmount(p.disk, syscall.MNT_DETACH) })
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		p.hits.Lock()
+		defer p.hits.Unlock()
+		p.switched = r.URL.Path == "/on"
+	}))
+	t.Cleanup(server.Close)
+	p.server = server.URL
 	return p
 }
 
@@ -39,6 +61,18 @@ func newPlace(t *testing.T) *place {
 func (p *place) snapshot() string {
 	var b strings.Builder
 	entries, _ := os.ReadDir(p.dir)
+	var fs syscall.Statfs_t
+	if p.disk != "" && syscall.Statfs(p.disk, &fs) == nil {
+		fmt.Fprintf(&b, "free %d blocks, %d inodes\n", fs.Bfree, fs.Ffree)
+	}
+	if nice, err := syscall.Getpriority(syscall.PRIO_PROCESS, p.pid); err == nil {
+		fmt.Fprintf(&b, "nice %d\n", 20-nice) // the raw call returns 20-nice; see getpriority(2)
+	}
+	groups, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.pid))
+	fmt.Fprintf(&b, "cgroups %q\n", groups)
+	p.hits.Lock()
+	fmt.Fprintf(&b, "switch %v\n", p.switched)
+	p.hits.Unlock()
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".chaos") {
 			continue
@@ -66,6 +100,7 @@ type matrixFault struct {
 	name   string
 	inject string
 	needs  []string
+	root   bool
 }
 
 // matrixFaults are all reversible actions that there are.
@@ -73,6 +108,17 @@ var matrixFaults = []matrixFault{
 	{name: "test.mark", inject: `test.mark("DIR/mark")`},
 	{name: "process.start", inject: `process.start("python3", args: ["-c", "import socket,time; s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', PORT)); s.listen(); time.sleep(300)"], ready: "127.0.0.1:PORT")`, needs: []string{"python3"}},
 	{name: "process.pause", inject: `process.pause(pid: PID)`},
+	{name: "process.stop", inject: "process.start(\"sleep\", args: [\"300\"]) as other\n    process.stop(other)"},
+	{name: "process.nice", inject: `process.nice(pid: PID, value: 10)`, root: true},
+	{name: "process.limit", inject: `process.limit(pid: PID, cpu: 50%, memory: 256MiB, pids: 50)`, root: true},
+	{name: "file.put over a file", inject: `file.put("DIR/config", "during")`},
+	{name: "file.put of a new file", inject: `file.put("DIR/new", "during")`},
+	{name: "exec.run with undo", inject: `exec.run("touch", args: ["DIR/touched"], undo: ["rm", "-f", "DIR/touched"])`},
+	{name: "http.send with undo", inject: `http.send("URL/on", undo: {url: "URL/off"})`},
+	{name: "cpu.stress", inject: `cpu.stress(workers: 1, load: 20%)`},
+	{name: "memory.stress", inject: `memory.stress(64MiB)`},
+	{name: "disk.fill", inject: `disk.fill("DISK", size: 16MiB)`, root: true},
+	{name: "network.occupy", inject: `network.occupy(PORT)`},
 	{name: "pause and mark", inject: "process.pause(pid: PID)\n    test.mark(\"DIR/mark\")"},
 	{name: "two marks, timed", inject: "parallel {\n      test.mark(\"DIR/mark1\") for 100ms\n      test.mark(\"DIR/mark2\") for 150ms\n    }"},
 }
@@ -164,6 +210,12 @@ func TestCrashMatrix(t *testing.T) {
 		early := r.IntN(4) == 0
 		t.Run(fmt.Sprintf("%d %s, %s", i, f.name, c.name), func(t *testing.T) {
 			need(t, f.needs...)
+			if f.root && os.Geteuid() != 0 {
+				if os.Getenv("CI") != "" {
+					t.Fatal("this needs root")
+				}
+				t.Skip("this needs root")
+			}
 			drawOne(t, f, c, instant, early)
 		})
 	}
@@ -180,7 +232,7 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if strings.Contains(c.extra, "bad") {
 		steady += " and bad"
 	}
-	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "DIR", place.dir, "PORT", fmt.Sprint(place.port)).Replace(fmt.Sprintf(`experiment "matrix" {
+	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "DIR", place.dir, "PORT", fmt.Sprint(place.port), "DISK", place.disk, "URL", place.server).Replace(fmt.Sprintf(`experiment "matrix" {
   recovery: 2s
   probe state = process.state(pid: PID) every 30ms
   %s

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -232,7 +233,11 @@ func (a *arguments) handle(e *expr.Expr, param *spec.Param) {
 	if t.Kind == value.HandleK || t.Kind == value.Any || a.isVague(e) {
 		return
 	}
-	d := diag.Errorf(diag.WrongType, e.Span(), "`%s` takes a handle here, and this is a %s", a.spec.Name, t)
+	what := "a " + t.String()
+	if t.Kind == value.Struct {
+		what = "a sample"
+	}
+	d := diag.Errorf(diag.WrongType, e.Span(), "`%s` takes a handle here, and this is %s", a.spec.Name, what)
 	if t.Kind == value.List {
 		a.report(d.WithHint("take one after the other: `repeat one in %s { … }`", a.text(e.Span())))
 		return
@@ -326,7 +331,10 @@ func (a *arguments) choice(param *spec.Param, e *expr.Expr) {
 		}
 	}
 	d := diag.Errorf(diag.BadChoice, e.Span(), "`%s` is none of the values of `%s`", v.Text(), param.Name)
-	if near, found := diag.Nearest(v.Text(), param.Enum); found {
+	without := strings.TrimPrefix(strings.ToUpper(v.Text()), "SIG") // as in SIGTERM
+	if slices.Contains(param.Enum, without) {
+		d = d.WithHint("did you mean %s?", value.Quote(without))
+	} else if near, found := diag.Nearest(v.Text(), param.Enum); found {
 		d = d.WithHint("did you mean %s?", value.Quote(near))
 	} else {
 		d = d.WithHint("one of `%s`", strings.Join(param.Enum, "`, `"))
@@ -371,7 +379,7 @@ func (a *arguments) groups() {
 			continue
 		}
 		done[p.Group] = true
-		var members, given []string
+		var members, given, said []string
 		for _, q := range a.spec.Params {
 			if q.Group != p.Group {
 				continue
@@ -382,7 +390,7 @@ func (a *arguments) groups() {
 			}
 			members = append(members, name)
 			if _, ok := a.at[q.Name]; ok {
-				given = append(given, q.Name)
+				given, said = append(given, q.Name), append(said, name)
 			}
 		}
 		what := "does not say how much"
@@ -399,7 +407,7 @@ func (a *arguments) groups() {
 		case len(given) == 0:
 			a.report(diag.Errorf(diag.ExactlyOne, a.call.NameSpan(), "`%s` %s", a.spec.Name, what).WithHint("give exactly one of %s", list))
 		case len(given) > 1:
-			a.report(diag.Errorf(diag.ExactlyOne, a.at[given[1]], "`%s` and `%s` exclude each other", given[0], given[1]).
+			a.report(diag.Errorf(diag.ExactlyOne, a.at[given[1]], "%s and %s exclude each other", said[0], said[1]).
 				WithNote(a.at[given[0]], "the other is here").WithHint("give exactly one of %s", list))
 		}
 	}

@@ -114,6 +114,7 @@ func ruleOf(s syntax.Stmt, p place) clauseRule {
 			why["tolerate"] = "it is judged once, so there is nothing to tolerate: write `always … tolerate 1%`"
 			if p.kind == inSetup {
 				why["within"] = "a precondition is judged once: write `wait until … within 5s`"
+				why["tolerate"] = "a precondition is judged once, so there is nothing to tolerate"
 			}
 			return clauseRule{name: "`expect`", allowed: "because", why: why}
 		}

@@ -196,7 +196,9 @@ func (b *body) composite(m *composite, s *syntax.Step, scope *expr.Scope) Stmt {
 	p.composite = true
 	cl := b.clauses(s, s.Clauses, scope, p)
 	if b.expansions++; b.expansions > maxExpansions {
-		b.report(diag.Errorf(diag.TooDeep, call.NameSpan(), "the actions of this script call each other more than %d times", maxExpansions).WithHint("write `repeat` instead of calling one twice"))
+		if b.expansions == maxExpansions+1 { // once is enough
+			b.report(diag.Errorf(diag.TooDeep, call.NameSpan(), "the actions of this script call each other more than %d times", maxExpansions).WithHint("write `repeat` instead of calling one twice"))
+		}
 		return nil
 	}
 	given := &Call{Spec: &spec.Call{Kind: spec.Action, Name: call.Name(), Params: m.params}, Args: map[string]*expr.Expr{}}

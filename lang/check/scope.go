@@ -92,8 +92,19 @@ func (c *checker) paramType(w *syntax.Word, more ...value.Kind) *value.Type {
 			return value.Of(k)
 		}
 	}
-	c.report(diag.Errorf(diag.WrongType, w.Span, "`%s` is no type of a parameter", w.Text).WithHint("%s", diag.DidYouMean(w.Text, names)))
+	d := diag.Errorf(diag.WrongType, w.Span, "`%s` is no type of a parameter", w.Text).WithHint("%s", diag.DidYouMean(w.Text, names))
+	if kind, ok := otherTypes[strings.ToLower(w.Text)]; ok {
+		d = d.WithHint("write `%s`", kind)
+	}
+	c.report(d)
 	return value.TAny
+}
+
+// otherTypes are the names that types have in other languages.
+var otherTypes = map[string]value.Kind{
+	"int": value.Number, "integer": value.Number, "float": value.Number, "double": value.Number, "num": value.Number, "str": value.String,
+	"text": value.String, "url": value.String, "boolean": value.Bool, "time": value.Duration, "seconds": value.Duration, "milliseconds": value.Duration,
+	"percent": value.Ratio, "percentage": value.Ratio, "bytes": value.Size, "array": value.List, "object": value.Map, "dict": value.Map,
 }
 
 func (c *checker) defaultAmong(p *Param) {

@@ -15,7 +15,8 @@ func Nearest(name string, candidates []string) (string, bool) {
 		if c == name {
 			continue
 		}
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < bestDist {
+		// A letter for a letter is no near miss.
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < bestDist && d < max(len(name), len(c)) {
 			best, bestDist = c, d
 		}
 	}

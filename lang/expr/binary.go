@@ -269,6 +269,12 @@ func (c *checker) mixed(n, l, r *node) {
 		if p[0].kind == kConst && p[0].typ.Kind == value.Bool && p[1].typ.Kind == value.Struct {
 			hint = c.boolFieldHint(p[1])
 		}
+		if p[0].kind == kConst && p[1].typ.Kind == value.Bool {
+			hint = "it is true or false: write `" + shorten(p[1].text()) + "` or `not " + shorten(p[1].text()) + "`"
+		}
+		if p[1].typ.Kind == value.Struct && hint == "" {
+			hint = "it has the fields " + quoteAll(p[1].typ.FieldNames())
+		}
 		if p[0].kind == kConst && p[0].typ.Kind != value.String && p[1].typ.Kind == value.String {
 			hint = "write `\"" + p[0].text() + "\"`"
 		}
@@ -354,6 +360,10 @@ func (c *checker) membership(n, l, r *node) {
 		}
 	case rt.Kind == value.String:
 		c.report(diag.WrongType, r, "write `"+shorten(r.text())+" contains "+shorten(l.text())+"`", "`in` looks into lists and maps, but %s", is(r))
+	case rt.Kind == value.Duration && r.kind == kConst && l.typ.Kind == value.Bool:
+		c.report(diag.WrongType, r, "write `within "+r.text()+"` for how long it may take", "`in` looks into lists and maps, but %s", is(r))
+	case rt.Kind != value.List && r.kind == kConst:
+		c.report(diag.WrongType, r, "write a list: `["+shorten(r.text())+"]`", "`in` looks into lists and maps, but %s", is(r))
 	case rt.Kind != value.List:
 		c.report(diag.WrongType, r, "", "`in` looks into lists and maps, but %s", is(r))
 	case r.kind == kList && l.typ.Unit():

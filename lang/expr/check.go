@@ -107,6 +107,13 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		} else if _, near := diag.Nearest(t.Value, names); !near {
 			hint = diag.DidYouMean(t.Value, c.scope.All())
 		}
+		switch t.Value {
+		case "null", "None", "undefined", "NULL":
+			hint = "what JSON calls null is `nil` here; what was not measured is no data"
+		}
+		if h := c.rateHint(at); h != "" {
+			hint = h
+		}
 		if token.Reserved[t.Value] && hint == "" {
 			hint = "it is a word of the language"
 		}
@@ -143,6 +150,22 @@ func (c *checker) bound(t ast.Node, b *Binding, name string) *node {
 	}
 	n.operand = &operand{binding: b, path: []string{name}}
 	return n
+}
+
+// rateHint knows `200/sec` and `200 / s`: a rate with a blank or a long word in it.
+func (c *checker) rateHint(at diag.Span) string {
+	i := c.p.tokenAt(at.Start.Offset)
+	if i < 2 || i >= len(c.p.toks) || !c.p.toks[i-1].Is("/") || c.p.toks[i-2].Kind != token.Number {
+		return ""
+	}
+	unit, ok := token.UnitWord(c.p.toks[i].Text)
+	if !ok {
+		unit = c.p.toks[i].Text
+	}
+	if unit != "s" && unit != "m" && unit != "h" {
+		return ""
+	}
+	return "write `" + c.p.toks[i-2].Text + "/" + unit + "`"
 }
 
 // text is a string literal: a constant, or one with holes.
@@ -219,6 +242,23 @@ func (c *checker) condition(n *node, op string) bool {
 	return false
 }
 
+// loneValue reports `x == 200 or 404`.
+func (c *checker) loneValue(l, r *node, op string) {
+	for l.kind == kAnd || l.kind == kOr {
+		l = l.kids[1]
+	}
+	if l.kind != kBinary || !comparisons[l.op] || r.typ == tBad {
+		c.condition(r, op)
+		return
+	}
+	x := shorten(l.kids[0].text())
+	hint := "write `" + x + " " + l.op + " " + r.text() + "` on this side too"
+	if l.op == "==" && (op == "or" || op == "||") {
+		hint += ", or `" + x + " in [" + shorten(l.kids[1].text()) + ", " + r.text() + "]`"
+	}
+	c.report(diag.WrongType, r, hint, "`%s` joins conditions, but %s", op, is(r))
+}
+
 // tighter tells an operator that a reader may expect to bind tighter than `not`.
 func tighter(t token.Token) bool {
 	return comparisons[t.Text] || token.IsWordOp(t.Text) && t.Text != "and" && t.Text != "or"
@@ -228,8 +268,11 @@ func (c *checker) binaryNode(t *ast.BinaryNode) *node {
 	l, r := c.expr(t.Left), c.expr(t.Right)
 	switch t.Operator {
 	case "and", "&&", "or", "||":
-		c.condition(l, t.Operator)
-		c.condition(r, t.Operator)
+		if c.condition(l, t.Operator) && r.kind == kConst && r.typ.Kind != value.Bool {
+			c.loneValue(l, r, t.Operator)
+		} else {
+			c.condition(r, t.Operator)
+		}
 		k := kAnd
 		if t.Operator == "or" || t.Operator == "||" {
 			k = kOr
@@ -462,6 +505,9 @@ func (c *checker) memberType(x, key *node) *value.Type {
 			if t.Name != "" {
 				owner = "`" + t.Name + "`"
 			}
+			if t.Name == "summary" {
+				owner = "a summary"
+			}
 			c.reportAt(diag.UnknownField, at, fieldHint(x, name), "`%s` is no field of %s", name, owner)
 			return nil
 		}
@@ -494,6 +540,10 @@ func (c *checker) memberType(x, key *node) *value.Type {
 	hint := ""
 	if s, ok := functions[name]; ok {
 		hint = "write `" + s.name + "(" + shorten(x.text()) + ")`"
+	} else if name == "length" || name == "size" || name == "count" && x.typ.Kind == value.String {
+		hint = "write `len(" + shorten(x.text()) + ")`"
+	} else if summaryFields[name] && x.kind == kOperand && len(x.operand.path) > 1 {
+		hint = "a summary is one of a phase: write `during." + shorten(x.text()) + "." + name + "`"
 	} else if x.typ.Kind == value.String {
 		hint = "read JSON in it with `fromJSON(" + shorten(x.text()) + ")." + name + "`"
 	}
@@ -505,8 +555,21 @@ func (c *checker) memberType(x, key *node) *value.Type {
 	return nil
 }
 
-// fieldHint names the nearest field, or one of the same name a level deeper, such as `.mean` of a summary.
+// summaryFields are what a summary of numbers has, and a sample has not.
+var summaryFields = map[string]bool{"mean": true, "min": true, "max": true, "p50": true, "p90": true, "p95": true, "p99": true, "last": true, "count": true, "ratio": true}
+
+// fieldHint names the nearest field, or says where it is.
 func fieldHint(x *node, name string) string {
+	switch name {
+	case "avg", "average", "median":
+		for _, f := range []string{"mean", "p50"} {
+			if _, ok := x.typ.Field(f); ok && (f == "p50") == (name == "median") {
+				return "write `" + f + "`"
+			}
+		}
+	case "before", "during", "after":
+		return "the phase comes first: `" + name + "." + shorten(x.text()) + "…`"
+	}
 	return diag.DidYouMean(name, x.typ.FieldNames())
 }
 

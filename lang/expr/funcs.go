@@ -268,6 +268,8 @@ var elsewhere = map[string]string{
 	"duration": "write the literal, such as `100ms`", "reduce": "write `sum(list, …)`", "if": "write `condition ? a : b`",
 	"avg": "write `mean(list)`", "average": "write `mean(list)`", "size": "write `len(x)`", "length": "write `len(x)`",
 	"str": "write `string(x)`", "toString": "write `string(x)`", "number": "write `float(x)`", "contains": "write `a contains b`",
+	"env":  "declare a parameter: `CHAOS_PARAM_name` in the environment sets `param name`",
+	"rand": "expressions are the same each time; a random target is chosen by `pick`", "random": "expressions are the same each time; a random target is chosen by `pick`",
 	"exists": "write `any(list, …)`", "every": "write `all(list, …)`", "some": "write `any(list, …)`", "not": "",
 }
 
@@ -285,8 +287,12 @@ func (c *checker) call(t ast.Node, name string, args []ast.Node) *node {
 		if !known {
 			if near, ok := diag.Nearest(name, slices.Collect(maps.Keys(functions))); ok {
 				hint = "did you mean `" + near + "`?"
-			} else {
+			} else if summaryFields[name] {
+				hint = "a summary is a field of a phase: `during.probe.field." + name + "`"
+			} else if strings.Contains(name, ".") {
 				hint = "actions and probes cannot be called inside an expression"
+			} else {
+				hint = "`chaos doc functions` lists what there is"
 			}
 		}
 		c.reportAt(diag.UnknownFunction, at, hint, "there is no function `%s`", name)

@@ -341,6 +341,10 @@ func (g *grammar) member() *diag.Diagnostic {
 		object := g.p.line(g.tok(first).Off, g.tok(g.at-2).Stop())
 		return g.fail(diag.BadExpression, g.tok(first), name, "write `"+name.Text+"("+object+")`", "values have no functions of their own")
 	}
+	if token.IsWordOp(name.Text) && name.Text != "and" && name.Text != "or" && name.Text != "not" {
+		object := g.p.line(g.tok(first).Off, g.tok(g.at-2).Stop())
+		return g.fail(diag.BadExpression, g.tok(first), name, "write `"+object+" "+name.Text+" …`", "values have no functions of their own")
+	}
 	return g.fail(diag.BadExpression, g.tok(first), name, "declare `probe name = "+path+"(…)` and read the fields of `name`", "`%s` cannot be called here: actions and probes are no expressions", path)
 }
 

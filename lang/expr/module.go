@@ -115,10 +115,10 @@ func (c *checker) unaltered(n *node) *node {
 	return n
 }
 
-// Tainted tells that a secret goes into the value.
+// Tainted tells that a secret goes into the value. The bindings of its lets say so too.
 func (e *Expr) Tainted() bool {
 	for _, b := range e.lets {
-		if b.Tainted || b.Let != nil && b.Let.Tainted() {
+		if b.Tainted {
 			return true
 		}
 	}

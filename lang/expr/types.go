@@ -28,6 +28,9 @@ func a(t *value.Type) string {
 	case value.Nil:
 		return "nil"
 	case value.Struct:
+		if t.Name == "summary" {
+			return "a summary"
+		}
 		if t.Name != "" {
 			return "a sample of `" + t.Name + "`"
 		}
@@ -302,6 +305,12 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 		return "compare it, for example `" + shorten(n.text()) + " == \"text\"`"
 	case want.Kind == value.Bool && t.Kind == value.List:
 		return "ask about its elements: `all(" + shorten(n.text()) + ", …)`"
+	case want.Kind == value.Map && n.kind == kConst:
+		return "write a map: `{name: " + shorten(n.text()) + "}`"
+	case want.Kind == value.Map && t.Kind == value.List:
+		return "write a map: `{name: value}`"
+	case want.Kind == value.String && t.Kind == value.List && n.kind == kList && len(n.kids) == 1:
+		return "write it without brackets: `" + shorten(n.kids[0].text()) + "`"
 	case want.Kind == value.List && fits(t, want.Elem):
 		return "write a list: `[" + shorten(n.text()) + "]`"
 	}

@@ -229,7 +229,7 @@ func (b *balancer) unclosed(i int) {
 	t := b.out[i]
 	b.p.reported[i] = true
 	for _, e := range b.out[i:] {
-		if t.Text != "{" && e.Kind == token.Error && strings.IndexByte("\"'`", e.Text[0]) >= 0 {
+		if (t.Text != "{" || e.Stop() >= len(b.p.src.Text)) && e.Kind == token.Error && strings.IndexByte("\"'`", e.Text[0]) >= 0 {
 			return // a string that is never closed swallowed it, and was reported
 		}
 	}

@@ -57,6 +57,11 @@ var foreign = map[string]string{
 	"finally": "write `rollback { … }`", "given": "write `setup { … }` or `steady { … }`", "then": "write `hypothesis { … }`",
 	"scenario": "write `experiment \"what must hold\" { … }`", "test": "write `experiment \"what must hold\" { … }`",
 	"method": "write `inject { … }`", "teardown": "write `rollback { … }`", "cleanup": "write `rollback { … }`", "print": "write `log(VALUE)`",
+	"echo": "write `log(VALUE)`", "unless": "write `when not (CONDITION) { … }`", "elif": "write `else when CONDITION { … }`",
+	"break": "there is no way out of a `repeat`: say how often it runs", "continue": "write `when CONDITION { … }` around the rest",
+	"concurrently": "write `parallel { … }`", "async": "write `parallel { … }`", "export": "write `param NAME = VALUE`",
+	"verify": "write `expect CONDITION` in `steady` or `hypothesis`", "ensure": "write `expect CONDITION` in `steady` or `hypothesis`",
+	"undo": "every fault is undone by itself: `rollback { … }` is for what else has to be done",
 }
 
 // explain reports a statement of the tokens i to e that got stuck at k; open is the brace of its block, or -1.
@@ -64,6 +69,10 @@ func (p *parser) explain(i, open, e, k int) {
 	limit := e
 	if open >= 0 {
 		limit = open
+	}
+	if d, ok := p.behindBlock(i, e); ok {
+		p.report(d)
+		return
 	}
 	if d, ok := p.special(i, limit, k, open >= 0); ok {
 		p.report(d)
@@ -176,6 +185,9 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	if d, ok := p.declaration(i, e, k); ok {
 		return d, true
 	}
+	if d, ok := p.habit(i, e, k); ok {
+		return d, true
+	}
 	if d, ok := p.slip(i, e, k); ok {
 		return d, true
 	}
@@ -190,7 +202,7 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(first), "an experiment needs a title").WithHint("say in a sentence what must hold: `%s`", usage["experiment"]), true
 	case (sections[first.Text] || first.Is("do")) && e > i+1 && p.toks[i+1].Kind == token.Name && block:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "the title of `%s` is a sentence in quotes", first.Text).WithHint("write `%s \"…\" { … }`", first.Text), true
-	case first.Is("steady") && !block:
+	case first.Is("steady") && !block && k > i && !at.Is(":"):
 		return diag.Errorf(diag.Unexpected, p.span(first), "`steady` alone says nothing here").WithHint("write `always steady` to claim it, or `steady { … }` for the block"), true
 	case blocks[first.Text] && !block && first.Text != "when" && first.Text != "repeat":
 		return diag.Errorf(diag.Unexpected, p.behind(p.toks[max(k, i+1)-1]), "`%s` needs a block", first.Text).WithHint("write `%s`, with the `{` on the same line", usage[first.Text]), true
@@ -250,7 +262,7 @@ func (p *parser) slip(i, e, k int) (diag.Diagnostic, bool) {
 	case before.Is("as") && k > i+1, p.toks[i].Kind != token.Name || usage[p.toks[i].Text] != "":
 		return diag.Diagnostic{}, false
 	case at.Kind == token.Name && before.Kind == token.Name && k > i+2 && p.toks[i+1].Is(".") && k%2 == (i+1)%2 && !p.hasCall(i, e):
-		return diag.Errorf(diag.Unexpected, p.span(at), "a call needs brackets").WithHint("write `%s(%s)`", p.text(i, k), short(at)), true
+		return diag.Errorf(diag.Unexpected, p.span(at), "a call needs brackets").WithHint("write `%s(%s)`", p.text(i, k), argument(at, p.toks, k)), true
 	}
 	return diag.Diagnostic{}, false
 }
@@ -302,10 +314,6 @@ func (p *parser) reserved(k int) diag.Diagnostic {
 	return diag.Errorf(diag.ReservedName, p.span(p.toks[k]), "`%s` is a word of the language and cannot be a name", w).WithHint("choose another, such as `my_%s`", w)
 }
 
-func (p *parser) equals(k int) diag.Diagnostic {
-	return diag.Errorf(diag.BadAssign, p.span(p.toks[k]), "`=` binds a name; a condition compares with `==`").WithHint("write `==`")
-}
-
 // inCall knows the mistakes between the brackets of a call.
 func (p *parser) inCall(i, e, k int) (diag.Diagnostic, bool) {
 	open := -1
@@ -338,6 +346,9 @@ func (p *parser) inCall(i, e, k int) (diag.Diagnostic, bool) {
 	case at.Is(")"):
 		return diag.Errorf(diag.Unexpected, p.span(at), "an expression is missing before this `)`"), true
 	case at.Kind == token.String || at.Kind == token.Number || at.Kind == token.Name && !token.IsWordOp(at.Text) || at.Is("[") || at.Is("{") || at.Is("("):
+		if before.Kind == token.Name && (k-2 == open || k >= 2 && p.toks[k-2].Is(",")) && (at.Kind == token.String || at.Kind == token.Number) {
+			return diag.Errorf(diag.Unexpected, p.behind(before), "`:` is missing behind `%s`", before.Text).WithHint("write `%s: %s`", before.Text, short(at)), true
+		}
 		if operandEnd(before) && !(token.Clauses[at.Text] && !nextIs(p.toks, k, ":")) {
 			return diag.Errorf(diag.Unexpected, p.behind(before), "a comma is missing between two arguments").WithHint("write `%s, %s`", short(before), short(at)), true
 		}
@@ -350,6 +361,14 @@ func (p *parser) inCall(i, e, k int) (diag.Diagnostic, bool) {
 
 func nextIs(toks []token.Token, k int, text string) bool {
 	return k+1 < len(toks) && toks[k+1].Is(text)
+}
+
+// argument is what would stand between the brackets of a call.
+func argument(t token.Token, toks []token.Token, k int) string {
+	if nextIs(toks, k, ":") {
+		return t.Text + ": …"
+	}
+	return short(t)
 }
 
 func short(t token.Token) string {
@@ -447,6 +466,8 @@ func (p *parser) noStatement(i, e int) diag.Diagnostic {
 	switch {
 	case t.Is("{"):
 		return diag.Errorf(diag.Unexpected, p.span(t), "this block has no name").WithHint("blocks start with a word: `steady {`, `inject {`, `do {`")
+	case (t.Is("/") || t.Is("-") || t.Is("<")) && i+1 < e && p.toks[i+1].Off == t.Stop() && p.toks[i+1].Kind == token.Op:
+		return diag.Errorf(diag.BadCharacter, p.pos.span(t.Off, p.toks[i+1].Stop()), "this starts no comment").WithHint("comments start with `//` and end with their line")
 	case t.Kind == token.String:
 		return diag.Errorf(diag.Unexpected, at, "a string alone says nothing").WithHint("comments start with `//`")
 	}
@@ -488,6 +509,9 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 			}
 			return p.generic(i, e, k)
 		}
+		if j < e && (p.toks[j].Is("[") || p.toks[j].Is("{")) && p.toks[j].Off == p.toks[j-1].Stop() && j+1 < p.partner[j] && (p.toks[j+1].Kind == token.String || nextIs(p.toks, j+1, ":")) {
+			return diag.Errorf(diag.Unexpected, p.span(p.toks[j]), "the arguments of a call stand between round brackets").WithHint("write `%s(…)`", p.text(i, j))
+		}
 		if j >= e && next.Is(".") {
 			d := diag.Errorf(diag.Unexpected, p.pos.span(first.Off, p.toks[e-1].Stop()), "this statement does nothing")
 			return d.WithHint("write `%s(…)` to call it, or `expect %s == …` to claim something", p.text(i, e), p.text(i, e))
@@ -497,6 +521,8 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 		return diag.Errorf(diag.UnknownBlock, p.span(first), "`%s` alone says nothing", first.Text).WithHint("a statement starts with a word such as `expect`, `wait` or `inject`, or calls an action: `family.name(…)`")
 	case next.Kind == token.Op || token.IsWordOp(next.Text):
 		return p.bareExpression(i, e)
+	case i+2 == e && (next.Kind == token.String || next.Kind == token.Number):
+		return diag.Errorf(diag.UnknownBlock, p.span(first), "there is no statement `%s`", first.Text).WithHint("write `%s: %s` for an attribute, or `%s(%s)` to call it", first.Text, short(next), first.Text, short(next))
 	}
 	return diag.Errorf(diag.UnknownBlock, p.span(first), "there is no statement `%s`", first.Text).WithHint("a statement starts with a word such as `expect`, `wait` or `inject`, or calls an action: `family.name(…)`")
 }

@@ -270,6 +270,13 @@ func (p *parser) leaf(i, e, k int) []Stmt {
 			return nil
 		}
 	}
+	if d, ok := p.habit(i, e, k); ok {
+		if !p.quiet(i, e) {
+			p.report(d)
+		}
+		p.lose(i, e)
+		return nil
+	}
 	// Two statements on a line: the first is whole where the second starts.
 	if k > i && k < e && p.startsStatement(k, e) {
 		if s, _, ok := run(stmtParser, p.toks[i:k]); ok {

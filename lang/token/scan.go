@@ -45,6 +45,8 @@ type scanner struct {
 	depth  int
 	open   []byte // the brackets around the present position
 	toDeep bool
+
+	merging bool // between the marks of a merge
 }
 
 func (s *scanner) emit(k Kind, start int) {
@@ -75,6 +77,7 @@ func (s *scanner) run(from int) {
 			s.emit(End, start)
 		case c == ' ' || c == '\t' || c == '\r':
 			s.pos++
+		case (c == '<' || c == '=' || c == '>' || c == '|') && s.mergeMark(start):
 		case strings.HasPrefix(s.text[s.pos:], "//"):
 			s.toLineEnd()
 			s.emit(Comment, start)
@@ -188,7 +191,13 @@ func (s *scanner) number() {
 		return
 	}
 	if _, err := value.ParseNumber(s.text[start:s.pos]); err != nil {
-		s.fail(diag.BadNumber, start, "", "%s", err)
+		hint := ""
+		for _, u := range []string{"s", "ms"} { // 1m30
+			if _, err := value.ParseNumber(s.text[start:s.pos] + u); err == nil && hint == "" {
+				hint = "write `" + s.text[start:s.pos] + u + "`"
+			}
+		}
+		s.fail(diag.BadNumber, start, hint, "%s", err)
 		s.emit(Error, start)
 		return
 	}
@@ -262,12 +271,40 @@ func (s *scanner) str(quote byte) {
 		s.emit(String, start)
 		return
 	}
+	if at := openHole(s.text[start:end]); quote != '\'' && at >= 0 {
+		d := diag.Errorf(diag.BadString, s.src.Span(start+at, start+at+2), "this `${` is never closed")
+		d.Hint = "close it with `}`, or write `$${` for a plain `${`"
+		s.diags = append(s.diags, d)
+		s.emit(Error, start)
+		return
+	}
 	hint := "close it with `" + string(quote) + "` on the same line"
 	if quote == '`' {
 		hint = "close it with a backtick"
 	}
 	s.fail(diag.BadString, start, hint, "this string is never closed")
 	s.emit(Error, start)
+}
+
+// openHole is where the interpolation starts that keeps a string from ending, -1 where none does.
+func openHole(text string) int {
+	for i := 1; i < len(text); {
+		switch {
+		case text[i] == '\\' && text[0] == '"':
+			i += 2
+		case strings.HasPrefix(text[i:], "$${"):
+			i += 3
+		case strings.HasPrefix(text[i:], "${"):
+			end, ok := skipHole(text, i+2, text[0], 0)
+			if !ok {
+				return i
+			}
+			i = end
+		default:
+			i++
+		}
+	}
+	return -1
 }
 
 // SkipString returns the offset behind the string that starts at i, and whether it is closed. "…" and '…' end at the line's
@@ -347,6 +384,9 @@ func (s *scanner) operator(start int) {
 			return
 		}
 	}
+	if s.curly(start) {
+		return
+	}
 	r, size := utf8.DecodeRuneInString(s.text[s.pos:])
 	s.pos += size
 	for s.pos < len(s.text) { // one message for a run of the same kind
@@ -382,6 +422,47 @@ func (s *scanner) operator(start int) {
 		s.fail(diag.BadCharacter, start, hint, "`%s` cannot stand here", s.text[start:s.pos])
 	}
 	s.emit(Error, start)
+}
+
+// curly scans a string between the quotes that word processors make, as far as it ends on its line.
+func (s *scanner) curly(start int) bool {
+	line := s.text[start:]
+	if i := strings.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i]
+	}
+	r, size := utf8.DecodeRuneInString(line)
+	if !strings.ContainsRune("“”„‘’«»", r) {
+		return false
+	}
+	end := strings.IndexAny(line[size:], "“”‘’«»")
+	if end < 0 {
+		return false
+	}
+	_, n := utf8.DecodeRuneInString(line[size+end:])
+	s.pos = start + size + end + n
+	s.fail(diag.BadCharacter, start, "use straight quotes: \"…\"", "these quotes are not plain")
+	s.emit(Error, start)
+	return true
+}
+
+// mergeMark scans a line that a merge left behind. Only the first is reported: the others belong to it.
+func (s *scanner) mergeMark(start int) bool {
+	if start > 0 && s.text[start-1] != '\n' {
+		return false
+	}
+	for _, mark := range []string{"<<<<<<<", "|||||||", "=======", ">>>>>>>"} {
+		if !strings.HasPrefix(s.text[start:], mark) {
+			continue
+		}
+		s.toLineEnd()
+		if mark == "<<<<<<<" || !s.merging {
+			s.fail(diag.BadCharacter, start, "keep one side, and remove the lines of `<<<<<<<`, `=======` and `>>>>>>>`", "this is what a merge left behind")
+		}
+		s.merging = mark != ">>>>>>>"
+		s.emit(Comment, start)
+		return true
+	}
+	return false
 }
 
 // statementStart tells whether only blanks stand between here and the last line end, brace or start of the file. Inside

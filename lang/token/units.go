@@ -9,8 +9,8 @@ var unitWords = func() map[string]string {
 		"ns": "nanos nanosec nanosecond nanoseconds", "us": "usec usecs micros microsec microsecond microseconds",
 		"ms": "msec msecs millis millisec millisecs millisecond milliseconds", "s": "sec secs second seconds",
 		"m": "min mins minute minutes", "h": "hr hrs hour hours", "d": "day days", "%": "percent pct",
-		"kB": "kb kbyte kbytes kilobytes", "MB": "mb mbyte mbytes megabytes", "GB": "gb gbyte gbytes gigabytes", "TB": "tb",
-		"KiB": "kib", "MiB": "mib", "GiB": "gib", "TiB": "tib", "B": "byte bytes",
+		"kB": "k kb kbyte kbytes kilobytes", "MB": "mb mbyte mbytes megabytes", "GB": "g gb gbyte gbytes gigabytes", "TB": "tb",
+		"KiB": "kib ki", "MiB": "mib mi", "GiB": "gib gi", "TiB": "tib", "B": "byte bytes",
 		"kbit/s": "kbps kbit", "Mbit/s": "mbps mbit", "Gbit/s": "gbps gbit", "bit/s": "bps", "/s": "rps qps tps",
 	} {
 		for _, w := range strings.Fields(words) {

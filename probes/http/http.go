@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -102,65 +101,78 @@ func open(method, address string, o options) (probes.Take[Sample], error) {
 		return nil, fmt.Errorf("`timeout` must be more than 0")
 	}
 	// No proxy from the environment: a probe measures the way that its URL names. No compression: the body is shown as sent.
-	client := &http.Client{
-		Transport: &http.Transport{
-			DialContext:        (&net.Dialer{}).DialContext,
-			TLSClientConfig:    tlsConfig("", o.Insecure),
-			DisableKeepAlives:  true,
-			DisableCompression: true,
-		},
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-			if !o.Follow {
-				return http.ErrUseLastResponse
-			}
-			if len(via) > maxRedirects {
-				return errRedirects
-			}
-			return nil
-		},
+	first, err := newHop(m, false)
+	if err != nil {
+		return nil, err
 	}
-	return func(ctx context.Context) (Sample, error) { return take(ctx, client, m, o.Timeout) }, nil
+	return func(ctx context.Context) (Sample, error) { return take(ctx, first, o) }, nil
 }
 
 var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
 
 // take sends one request. Only the end of the run is an error; every failure of the server is a sample.
-func take(parent context.Context, client *http.Client, m *message, timeout time.Duration) (Sample, error) {
+func take(parent context.Context, first *hop, o options) (Sample, error) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(parent, timeout)
+	ctx, cancel := context.WithTimeout(parent, o.Timeout)
 	defer cancel()
-	failed := func(s Sample, err error) (Sample, error) {
-		if errors.Is(parent.Err(), context.Canceled) {
-			return Sample{}, parent.Err()
+	h := first
+	var s Sample
+	var data []byte
+	whole := false
+	var err error
+	for redirects := 0; ; redirects++ {
+		var next *hop
+		if next, err = visit(ctx, h, o, redirects, func(answer *http.Response) (err error) {
+			s = Sample{OK: answer.StatusCode < 400, Status: answer.StatusCode, Headers: lowerHeaders(answer.Header)}
+			data, whole, err = readBody(answer.Body)
+			text := strings.ToValidUTF8(string(data), "\uFFFD") // the journal is UTF-8, and a verdict must come out of it again
+			s.Body = &text
+			return err
+		}); next == nil {
+			break
 		}
-		s.OK = false
-		if ctx.Err() != nil || netfail.IsTimeout(err) {
-			waited := time.Since(start)
-			s.Latency = &waited
-			s.Error = netfail.Timeout(m.peer(), timeout)
-		} else {
-			s.Error = netfail.Text(err, m.peer())
+		h = next
+	}
+	waited := time.Since(start)
+	switch {
+	case err == nil:
+		s.Latency = &waited
+		if whole {
+			s.JSON = parseJSON(data)
 		}
 		return s, nil
+	case errors.Is(parent.Err(), context.Canceled):
+		return Sample{}, parent.Err()
 	}
-	answer, err := client.Do(m.request().WithContext(ctx))
-	if err != nil {
-		return failed(Sample{}, err)
-	}
-	defer answer.Body.Close()
-	s := Sample{OK: answer.StatusCode < 400, Status: answer.StatusCode, Headers: lowerHeaders(answer.Header)}
-	data, whole, err := readBody(answer.Body)
-	text := strings.ToValidUTF8(string(data), "\uFFFD") // the journal is UTF-8, and a verdict must come out of it again
-	s.Body = &text
-	if err != nil {
-		return failed(s, err)
-	}
-	latency := time.Since(start)
-	s.Latency = &latency
-	if whole {
-		s.JSON = parseJSON(data)
+	s.OK = false
+	s.Error = netfail.Text(err, h.address)
+	if ctx.Err() != nil || netfail.IsTimeout(err) {
+		s.Latency = &waited
+		s.Error = netfail.Timeout(h.address, o.Timeout)
 	}
 	return s, nil
+}
+
+// visit sends a request on a connection of its own and hands the answer to read, or returns where a redirect leads.
+func visit(ctx context.Context, h *hop, o options, redirects int, read func(*http.Response) error) (next *hop, err error) {
+	c, err := dial(ctx, h, o.Insecure)
+	if err != nil {
+		return nil, err
+	}
+	defer c.bare().Close()
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	response, err := c.send(h.raw, h.request)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Follow || !leadsOn(response.StatusCode, response.Header) {
+		return nil, read(response)
+	}
+	if redirects == maxRedirects {
+		return nil, errRedirects
+	}
+	return h.redirected(answer{response.StatusCode, response.Header})
 }
 
 // readBody reads to the end, since the latency is that of the whole body, and keeps the first maxBody bytes.

@@ -28,12 +28,12 @@ type streams struct {
 // origin is what is open towards one server.
 type origin struct {
 	conns   []*shared
-	limit   int   // requests at once on a connection, as the last one that answered has it; 0: not known yet
-	dialing *dial // nil when none is under way
+	limit   int      // requests at once on a connection, as the last one that answered has it; 0: not known yet
+	dialing *opening // nil when none is under way
 }
 
-// dial is an attempt at a connection, which all who need one wait for.
-type dial struct {
+// opening is an attempt at a connection, which all who need one wait for.
+type opening struct {
 	done chan struct{}
 	err  error
 }
@@ -128,7 +128,7 @@ func (w *streams) reserve(ctx context.Context, h *hop) (c *shared, known bool, e
 		d := o.dialing
 		mine := d == nil
 		if mine {
-			d = &dial{done: make(chan struct{})}
+			d = &opening{done: make(chan struct{})}
 			o.dialing = d
 		}
 		w.mu.Unlock()

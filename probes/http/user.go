@@ -141,7 +141,7 @@ func (u *user) send() (status int, err error) {
 		if u.jar != nil && a.header["Set-Cookie"] != nil {
 			u.jar.SetCookies(h.message.url, (&http.Response{Header: a.header}).Cookies())
 		}
-		if !u.s.follow || !redirects3xx(a.status) || a.header.Get("Location") == "" {
+		if !u.s.follow || !leadsOn(a.status, a.header) {
 			return a.status, nil
 		}
 		if redirects == maxRedirects {
@@ -172,10 +172,11 @@ func (u *user) cookieFor(h *hop) string {
 	return line.String()
 }
 
-func redirects3xx(status int) bool {
+// leadsOn tells whether an answer is a redirect that can be followed.
+func leadsOn(status int, header http.Header) bool {
 	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
+		return header.Get("Location") != ""
 	}
 	return false
 }

@@ -6,18 +6,21 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
 	"syscall"
 	"time"
+
+	"chaos/runtime/netfail"
 )
 
-// wire sends requests over HTTP/1.1 and reads the answers.
+// wire sends the requests of a load over HTTP/1.1 and reads the answers.
 //
-// It stands beside net/http's client because a load generator must not hide what it is there to see: that client sends a
-// GET again, silently, when a kept connection breaks before the answer, so a killed server would cost no error. It is also
-// about twice as cheap, which leaves the processor to the system under test.
+// It and its connections stand beside net/http's client because a load generator must not hide what it is there to see:
+// that client sends a GET again, silently, when a kept connection breaks before the answer, so a killed server would cost
+// no error. They are also about twice as cheap, which leaves the processor to the system under test.
 type wire struct {
 	ctx      context.Context // ends dials
 	keep     bool
@@ -28,11 +31,12 @@ type wire struct {
 	aborted bool
 }
 
-// connection belongs to one user.
+// connection carries one request at a time.
 type connection struct {
 	net.Conn
-	wire   *wire
+	wire   *wire // nil for a single request
 	origin string
+	budget int // bytes that may come until the header of an answer is whole
 	reader *bufio.Reader
 	raw    syscall.RawConn // of the socket below
 	look   func(fd uintptr)
@@ -84,32 +88,85 @@ func (c *connection) exchange(raw []byte, request *http.Request, deadline time.T
 	if err := c.SetDeadline(deadline); err != nil {
 		return a, false, err
 	}
-	if _, err := c.Write(raw); err != nil {
+	response, err := c.send(raw, request)
+	if err != nil {
 		return a, false, err
 	}
+	_, err = io.Copy(io.Discard, response.Body)
+	response.Body.Close()
+	return answer{response.StatusCode, response.Header}, !response.Close && c.reader.Buffered() == 0 && response.StatusCode >= 200, err
+}
+
+// maxHeader bounds the header of an answer, as net/http does: a server that never ends it must not cost us our memory.
+const maxHeader = 10 << 20
+
+var errHeader = errors.New("malformed HTTP: the header of the answer has more than 10MiB")
+
+// send sends a request and reads the header of its answer; the body is still to be read.
+func (c *connection) send(raw []byte, request *http.Request) (*http.Response, error) {
+	// A server may refuse a body before it has read all of it: then the writing fails, and the answer is there.
+	_, failed := c.Write(raw)
+	if failed != nil && netfail.IsTimeout(failed) {
+		return nil, failed
+	}
+	c.budget = maxHeader
 	for {
 		response, err := http.ReadResponse(c.reader, request)
-		if err != nil {
-			return a, false, err
-		}
-		if response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
+		switch {
+		case err != nil && failed != nil:
+			return nil, failed
+		case err != nil:
+			return nil, err
+		case response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols:
 			continue // 100 and its like announce the answer
 		}
-		_, err = io.Copy(io.Discard, response.Body)
-		response.Body.Close()
-		return answer{response.StatusCode, response.Header}, !response.Close && c.reader.Buffered() == 0 && response.StatusCode >= 200, err
+		c.budget = math.MaxInt
+		if failed != nil {
+			response.Close = true
+		}
+		return response, nil
 	}
 }
 
-func (w *wire) dial(h *hop, deadline time.Time) (*connection, error) {
-	ctx, cancel := context.WithDeadline(w.ctx, deadline)
-	defer cancel()
+// Read is what reader reads from.
+func (c *connection) Read(p []byte) (int, error) {
+	if c.budget <= 0 {
+		return 0, errHeader
+	}
+	n, err := c.Conn.Read(p)
+	c.budget -= n
+	return n, err
+}
+
+// dial opens a connection for a request.
+func dial(ctx context.Context, h *hop, insecure bool) (*connection, error) {
 	bare, err := (&net.Dialer{}).DialContext(ctx, "tcp", h.address)
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: bare, wire: w, origin: h.origin}
-	if socket, ok := bare.(syscall.Conn); ok {
+	c := &connection{Conn: bare, origin: h.origin}
+	if h.message.url.Scheme == "https" {
+		secured := tls.Client(bare, tlsConfig(h.message.url.Hostname(), insecure))
+		if err := secured.HandshakeContext(ctx); err != nil {
+			bare.Close()
+			return nil, err
+		}
+		c.Conn = secured
+	}
+	c.reader = bufio.NewReader(c)
+	return c, nil
+}
+
+// dial opens a connection for a user.
+func (w *wire) dial(h *hop, deadline time.Time) (*connection, error) {
+	ctx, cancel := context.WithDeadline(w.ctx, deadline)
+	defer cancel()
+	c, err := dial(ctx, h, w.insecure)
+	if err != nil {
+		return nil, err
+	}
+	c.wire = w
+	if socket, ok := c.bare().(syscall.Conn); ok {
 		c.raw, _ = socket.SyscallConn()
 	}
 	c.look = func(fd uintptr) {
@@ -117,23 +174,22 @@ func (w *wire) dial(h *hop, deadline time.Time) (*connection, error) {
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		c.quiet = errors.Is(err, syscall.EAGAIN)
 	}
-	if h.message.url.Scheme == "https" {
-		secured := tls.Client(bare, tlsConfig(h.message.url.Hostname(), w.insecure))
-		if err := secured.HandshakeContext(ctx); err != nil {
-			bare.Close()
-			return nil, err
-		}
-		c.Conn = secured
-	}
-	c.reader = bufio.NewReader(c.Conn)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.aborted {
-		bare.Close()
+		c.bare().Close()
 		return nil, context.Canceled
 	}
 	w.open[c] = struct{}{}
 	return c, nil
+}
+
+// bare is the connection below TLS, whose Close would wait to say goodbye.
+func (c *connection) bare() net.Conn {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c.Conn
 }
 
 func (c *connection) drop() {
@@ -148,12 +204,7 @@ func (w *wire) abort() {
 	defer w.mu.Unlock()
 	w.aborted = true
 	for c := range w.open {
-		// Not through TLS: its Close would wait to say goodbye.
-		if t, ok := c.Conn.(*tls.Conn); ok {
-			t.NetConn().Close()
-		} else {
-			c.Close()
-		}
+		c.bare().Close()
 	}
 	clear(w.open)
 }

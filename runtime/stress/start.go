@@ -207,7 +207,7 @@ func (r Reverter) Revert(ctx context.Context, e env.Env, u actions.Undo) error {
 		return nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no plain file any more: it is left alone", h.File)
+		return nil // somebody put something else in its place: left alone
 	}
 	if err = os.Remove(h.File); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -244,6 +244,8 @@ func (r Reverter) State(_ context.Context, _ env.Env, u actions.Undo) (actions.S
 	if h.File != "" {
 		if info, err := os.Lstat(h.File); err == nil && info.Mode().IsRegular() {
 			return actions.Present, nil
+		} else if err == nil {
+			return actions.Foreign, nil
 		}
 	}
 	return actions.Gone, nil

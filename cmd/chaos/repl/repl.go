@@ -1,0 +1,285 @@
+package repl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"chaos/lang/check"
+	"chaos/lang/diag"
+	"chaos/lang/doc"
+	"chaos/lang/value"
+	"chaos/runtime"
+	"chaos/runtime/event"
+)
+
+// Config is what a session needs from the command.
+type Config struct {
+	Options   runtime.Options // without script, parameters and sinks
+	Check     check.Options
+	Reference func() *doc.Reference
+	Given     map[string]string // --param
+	Lines     Lines
+	Terminal  bool // somebody sits there: questions are asked
+	Colour    bool
+	Width     int
+}
+
+// REPL is one session at the prompt.
+type REPL struct {
+	cfg     Config
+	session *runtime.Session
+	book    *book
+	state   *checked
+	view    *view
+	count   int // of inputs
+	game    *game
+
+	mu      sync.Mutex
+	cancel  context.CancelCauseFunc // ends what runs
+	leaving sync.Once
+	code    int
+	broken  bool // an input of a piped session failed
+}
+
+// ExitUsage is the code of a session that was refused, or whose piped input is wrong.
+const ExitUsage = 2
+
+// New makes a session. Nothing is started yet.
+func New(cfg Config) *REPL {
+	r := &REPL{cfg: cfg}
+	r.view = &view{w: cfg.Lines.Out(), colour: cfg.Colour, width: max(min(cfg.Width, 110), 40), steps: map[int]event.StepStarted{}}
+	o := cfg.Options
+	o.Sinks = append(o.Sinks, r.view)
+	r.session = runtime.NewSession(o, 0)
+	r.book = newBook(cfg.Options.Registries, cfg.Check, o.Dir+string(os.PathSeparator)+"session", r.session.Undone)
+	r.state = r.book.check()
+	cfg.Lines.Completer(func(before string) ([]string, int) { return r.complete(before) })
+	return r
+}
+
+const (
+	prompt    = "chaos> "
+	continued = "  ...> "
+)
+
+// Run reads and runs inputs until there are no more, then undoes everything. The code is 0, or 6 when something is left.
+func (r *REPL) Run() int {
+	var buffer []string
+	for {
+		p := prompt
+		if len(buffer) > 0 {
+			p = continued
+		}
+		line, err := r.cfg.Lines.Read(p)
+		switch {
+		case errors.Is(err, ErrInterrupted):
+			buffer = nil
+			continue
+		case err != nil:
+			if len(buffer) > 0 && !r.cfg.Terminal { // the end of a piped script says what is open
+				r.Input(strings.Join(buffer, "\n"))
+			}
+			return r.Leave(false)
+		}
+		if len(buffer) == 0 && strings.TrimSpace(line) == "" {
+			continue
+		}
+		buffer = append(buffer, line)
+		text := strings.Join(buffer, "\n")
+		if !strings.HasPrefix(strings.TrimSpace(text), ":") && strings.TrimSpace(line) != "" && incomplete(text) {
+			continue
+		}
+		buffer = nil
+		r.cfg.Lines.Remember(text)
+		quit, ok := r.Input(text)
+		if quit {
+			return r.Leave(false)
+		}
+		if !ok && !r.cfg.Terminal { // a script stops at its first mistake
+			r.broken = true
+			return r.Leave(false)
+		}
+	}
+}
+
+// Interrupt is Ctrl-C while something runs: that ends and is undone, the session goes on.
+func (r *REPL) Interrupt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cancel != nil {
+		r.cancel(errInterrupted)
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// Leave undoes everything, newest first. With hurry nothing else is waited for. Only the first call does it.
+func (r *REPL) Leave(hurry bool) int {
+	r.leaving.Do(func() {
+		if hurry {
+			r.Interrupt()
+		}
+		if err := r.session.Record(r.script()); err != nil {
+			r.view.note("the session's script is not kept: " + err.Error())
+		}
+		ctx, done := r.start()
+		exit, left := r.session.Close(ctx, hurry)
+		done()
+		switch {
+		case len(left) > 0:
+			r.code = 6
+			r.view.left(left)
+		case !r.cfg.Terminal && r.broken:
+			r.code = runtime.Worse(exit, ExitUsage)
+		case !r.cfg.Terminal:
+			r.code = exit
+		}
+	})
+	return r.code
+}
+
+// start makes the context of what runs, which Interrupt ends.
+func (r *REPL) start() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	r.mu.Lock()
+	r.cancel = cancel
+	r.mu.Unlock()
+	return ctx, func() {
+		r.mu.Lock()
+		r.cancel = nil
+		r.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// Input runs one input: a command, or statements and expressions. ok is false when it failed.
+func (r *REPL) Input(text string) (quit, ok bool) {
+	ctx, done := r.start()
+	defer done()
+	trimmed := strings.TrimSpace(text)
+	if strings.HasPrefix(trimmed, ":") {
+		return r.command(ctx, trimmed)
+	}
+	r.count++
+	src := diag.NewSource(fmt.Sprintf("input %d", r.count), text)
+	for _, c := range split(src) {
+		if !r.one(ctx, c) {
+			return false, false
+		}
+	}
+	return false, true
+}
+
+// one runs a chunk.
+func (r *REPL) one(ctx context.Context, c chunk) bool {
+	if c.tokens[0].Is("watch") && len(c.tokens) > 1 && isOperand(c.tokens[1]) {
+		return r.watch(ctx, c)
+	}
+	switch c.classify(r.cfg.Options.Registries, r.callable) {
+	case kDeclaration:
+		return r.declare(c)
+	case kCheck:
+		return r.claim(ctx, c)
+	case kSection:
+		return r.section(ctx, c)
+	case kStatement:
+		return r.do(ctx, c, inject)
+	case kCall:
+		return r.call(ctx, c)
+	case kExperiment:
+		return r.loadSource(c.src, c.from, c.to, "")
+	}
+	return r.expression(ctx, c)
+}
+
+// callable tells whether a name is a definition of the script, or a module.
+func (r *REPL) callable(name string) bool {
+	for _, p := range r.book.in(inFile) {
+		if p.name == name {
+			first, _, _ := strings.Cut(strings.TrimSpace(stripComments(p.text())), " ")
+			return first == "action" || first == "use" || first == "probe" && strings.Contains(strings.SplitN(p.text(), "=", 2)[0], "(")
+		}
+	}
+	return false
+}
+
+func stripComments(s string) string {
+	for strings.HasPrefix(strings.TrimSpace(s), "//") {
+		_, s, _ = strings.Cut(s, "\n")
+	}
+	return s
+}
+
+// show prints diagnostics; it tells whether any is an error.
+func (r *REPL) show(list diag.List, sources ...*diag.Source) bool {
+	if len(list) == 0 {
+		return false
+	}
+	lookup := func(file string) *diag.Source {
+		for _, s := range sources {
+			if s.File == file {
+				return s
+			}
+		}
+		return nil
+	}
+	var style diag.Style
+	if r.cfg.Colour {
+		style = diag.ANSI
+	}
+	var b strings.Builder
+	diag.Render(&b, list, lookup, style)
+	io.WriteString(r.view.w, b.String())
+	return list.HasErrors()
+}
+
+// fails prints why an input failed.
+func (r *REPL) fails(ctx context.Context, err error) bool {
+	var unfit *runtime.UnfitError
+	switch {
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		r.view.say("warn", "■ ", "cancelled")
+	case errors.As(err, &unfit):
+		r.show(unfit.Problems)
+	case err != nil:
+		r.view.say("bad", "✗ ", err.Error())
+	}
+	return false
+}
+
+// adopt makes a checked book the session's.
+func (r *REPL) adopt(b *book, c *checked) bool {
+	known := map[string]string{}
+	for _, p := range c.script.AllParams() {
+		if v, ok := r.cfg.Given[p.Name]; ok {
+			known[p.Name] = v
+		}
+	}
+	params, ds := check.BindParams(c.script.AllParams(), known, os.LookupEnv)
+	if len(ds) > 0 {
+		for i := range ds {
+			ds[i] = c.mapped(ds[i])
+		}
+		r.show(ds, c.sources...)
+		return false
+	}
+	r.book, r.state = b, c
+	r.session.Use(c.def, params)
+	return true
+}
+
+// script is the session as a script, "" while there is nothing in it.
+func (r *REPL) script() string {
+	text, _ := r.book.script()
+	return text
+}
+
+// Value prints a value: a struct as a table, anything else on a line.
+func (r *REPL) value(v value.Value) {
+	r.view.value(v)
+}

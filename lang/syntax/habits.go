@@ -1,0 +1,103 @@
+package syntax
+
+import (
+	"strings"
+
+	"chaos/lang/diag"
+	"chaos/lang/token"
+	"chaos/lang/value"
+)
+
+// asked are words that other languages have for an operator of this one.
+var asked = map[string]string{
+	"like": "write `contains`, or `matches` with a regular expression", "includes": "write `contains`", "contain": "write `contains`",
+	"has": "write `contains`", "match": "write `matches`", "between": "write `200 <= x and x <= 299`", "isnt": "write `!=`",
+	"xor": "write `a != b`", "mod": "write `%`", "div": "write `/`",
+}
+
+// habit knows what comes from other languages and from writing by hand, where a statement got stuck at k.
+func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
+	if k <= i || k >= e {
+		return diag.Diagnostic{}, false
+	}
+	at, before := p.toks[k], p.toks[k-1]
+	touch := before.Stop() == at.Off
+	both := p.pos.span(before.Off, at.Stop())
+	next := token.Token{Kind: token.EOF}
+	if k+1 < e {
+		next = p.toks[k+1]
+	}
+	for _, t := range []token.Token{before, at} { // AND, Not, OR
+		if lower := strings.ToLower(t.Text); t.Kind == token.Name && t.Text != lower && token.IsWordOp(lower) {
+			return diag.Errorf(diag.Unexpected, p.span(t), "`%s` is written `%s`", t.Text, lower), true
+		}
+	}
+	switch {
+	case at.Is("#") && operandEnd(before):
+		return diag.Errorf(diag.BadCharacter, p.span(at), "`#` starts no comment here").WithHint("comments start with `//`"), true
+	case before.Is("while") && p.toks[i].Is("wait") && k == i+2:
+		return diag.Errorf(diag.Unexpected, p.span(before), "`wait` takes no `while`").WithHint("write `wait until not (CONDITION) within 30s`"), true
+	case at.Kind == token.Name && asked[at.Text] != "" && operandEnd(before) && !before.Is(")"):
+		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("%s", asked[at.Text]), true
+	case before.Is("not") && k-2 > i && operandEnd(p.toks[k-2]) && (at.Kind == token.Number || at.Kind == token.String):
+		return diag.Errorf(diag.Unexpected, p.span(before), "`not` compares nothing").WithHint("write `!=`"), true
+	case at.Is(".") && next.Kind == token.Number && at.Stop() == next.Off && !touch:
+		return diag.Errorf(diag.BadNumber, p.pos.span(at.Off, next.Stop()), "a number starts with a digit").WithHint("write `0.%s`", next.Text), true
+	case before.Kind == token.Number && at.Is(",") && touch && next.Kind == token.Number && at.Stop() == next.Off && len(next.Text) == 3:
+		return diag.Errorf(diag.BadNumber, p.pos.span(before.Off, next.Stop()), "a comma parts values, not digits").WithHint("write `%s_%s`", before.Text, next.Text), true
+	case before.Kind == token.Number && at.Kind == token.Number:
+		if v, err := value.ParseNumber(before.Text + at.Text); err == nil && v.T.Kind == value.Duration {
+			return diag.Errorf(diag.BadNumber, both, "the parts of a duration stand together").WithHint("write `%s%s`", before.Text, at.Text), true
+		}
+	case at.Is(":") && k == i+3 && p.toks[i+1].Is(":") && p.pos.line(p.toks[i+1].Off) < p.pos.line(before.Off):
+		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`%s` has no value", p.toks[i].Text).WithHint("write `%s: VALUE`", p.toks[i].Text), true
+	}
+	return diag.Diagnostic{}, false
+}
+
+// behindBlock reports what stands behind the block of a statement, where only `else` may.
+func (p *parser) behindBlock(i, e int) (diag.Diagnostic, bool) {
+	if !blocks[p.toks[i].Text] || p.toks[i].Kind != token.Name {
+		return diag.Diagnostic{}, false
+	}
+	for k := i; k < e; k++ {
+		j := p.partner[k]
+		if j <= k {
+			continue
+		}
+		if !p.toks[k].Is("{") || p.operandWanted(i, k) {
+			k = j
+			continue
+		}
+		if j+1 >= e || p.toks[j+1].Is("else") {
+			return diag.Diagnostic{}, false
+		}
+		t := p.toks[j+1]
+		d := diag.Errorf(diag.Unexpected, p.span(t), "%s cannot stand behind the block of `%s`", found(t), p.toks[i].Text)
+		switch {
+		case p.toks[i].Is("when") && t.Kind == token.Name && strings.HasPrefix(t.Text, "el"):
+			d = d.WithHint("write `else when CONDITION { … }`")
+		case p.toks[i].Is("when") && t.Is("otherwise"):
+			d = d.WithHint("write `else { … }`")
+		case token.Clauses[t.Text]:
+			d = d.WithHint("`%s` trails a single step: write it behind the steps inside", t.Text)
+		default:
+			d = d.WithHint("start a new line behind the `}`")
+		}
+		return d, true
+	}
+	return diag.Diagnostic{}, false
+}
+
+// equals reports an assignment where a comparison is meant.
+func (p *parser) equals(k int) diag.Diagnostic {
+	at, op := p.span(p.toks[k]), "=="
+	if k+1 < len(p.toks) && p.toks[k+1].Off == p.toks[k].Stop() {
+		if o := map[string]string{"!": "!=", ">": ">=", "<": "<=", "~": "matches"}[p.toks[k+1].Text]; o != "" {
+			op = o
+			at = p.pos.span(p.toks[k].Off, p.toks[k+1].Stop())
+			return diag.Errorf(diag.BadAssign, at, "`%s%s` is no operator", p.toks[k].Text, p.toks[k+1].Text).WithHint("write `%s`", op)
+		}
+	}
+	return diag.Errorf(diag.BadAssign, at, "`=` binds a name; a condition compares with `==`").WithHint("write `%s`", op)
+}
