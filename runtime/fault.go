@@ -58,10 +58,14 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	l.mu.Lock()
 	l.records = append(l.records, record{id: id, undo: u})
 	l.mu.Unlock()
-	if err := l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw}); err != nil {
+	sealed, err := l.x.run.seal(id, raw)
+	if err == nil {
+		err = l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw, Sealed: sealed})
+	}
+	if err != nil {
 		return "", fmt.Errorf("the journal cannot be written, so nothing may be injected: %w", err)
 	}
-	open := recovery.Open{ID: id, Step: l.step, Text: l.text, State: "intended", Undo: u}
+	open := recovery.Open{ID: id, Step: l.step, Text: l.text, State: "intended", Undo: u, Sealed: sealed}
 	if err := l.x.run.intend(open, l.x.env.Dir, l.x.dueIn(l.lasts)); err != nil {
 		return "", fmt.Errorf("there is no guardian to undo this if we die, so nothing may be injected: %w", err)
 	}
@@ -171,6 +175,7 @@ func (x *experiment) undoRecord(f *fault, r record) error {
 	foreign, err := undo.Revert(x.reg.Actions, x.env, r.undo)
 	if err == nil {
 		x.run.reverted(r.id)
+		recovery.Unseal(x.run.dir, r.id)
 	}
 	switch {
 	case err != nil:

@@ -47,6 +47,16 @@ func (r *Run) intend(o recovery.Open, scriptDir string, within time.Duration) er
 	}
 }
 
+// seal writes a record with secrets in it to a file of its own, which goes when the fault is undone: the journal, which
+// stays, has them left out, and `recover` could not send what is left out.
+func (r *Run) seal(id string, record []byte) (name string, err error) {
+	hide := r.opts.Redact
+	if hide == nil || hide(string(record)) == string(record) {
+		return "", nil
+	}
+	return recovery.Seal(r.dir, id, record)
+}
+
 // dueIn sets the deadline of records anew, now that their fault is in place.
 func (r *Run) dueIn(records []record, within time.Duration) {
 	r.guardMu.Lock()

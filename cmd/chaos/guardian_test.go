@@ -258,3 +258,41 @@ func TestAnUndoThatHangsDoesNotStopTheOthers(t *testing.T) {
 		}
 	}
 }
+
+// An undo that needs a secret works after a crash too, and the secret stays nowhere.
+func TestAnUndoWithASecretSurvivesTheCrashAndTheSecretDoesNot(t *testing.T) {
+	dir := t.TempDir()
+	secret := "s3cr3t-of-the-test"
+	t.Setenv("CHAOS_SECRET_TOKEN", secret)
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "secret undo" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady { expect none == 0 }
+  hypothesis { always none == 0 }
+  inject {
+    exec.run("touch", args: ["%[1]s/${secret("TOKEN")}"], undo: ["rm", "-f", "%[1]s/${secret("TOKEN")}"])
+    wait 5m
+  }
+}
+`, dir)))
+	p.until("waiting", "5m")
+	guard := p.pidOf("guard")
+	syscall.Kill(guard, syscall.SIGSTOP)
+	p.cmd.Process.Kill()
+	syscall.Kill(guard, syscall.SIGKILL)
+	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	if out, code := p.chaos("recover"); code != 0 {
+		t.Errorf("recover: %d %s", code, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, secret)); !errors.Is(err, os.ErrNotExist) {
+		t.Error("it is not undone")
+	}
+	filepath.WalkDir(p.runs, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.Contains(readAll(t, path), secret) {
+			t.Errorf("the secret stands in %s", path)
+		}
+		return nil
+	})
+	if strings.Contains(p.output.String(), secret) {
+		t.Error("the secret stands in the output")
+	}
+}

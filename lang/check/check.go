@@ -2,6 +2,7 @@ package check
 
 import (
 	"io/fs"
+	"strings"
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"
@@ -230,7 +231,9 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 	if len(ds) > 0 {
 		c.uses[e] = append(c.uses[e], vagueBinding)
 	} else {
-		c.placed(e, p)
+		if c.placed(e, p) {
+			c.uses[e] = append(c.uses[e], vagueBinding)
+		}
 	}
 	return e
 }

@@ -28,15 +28,22 @@ func (c *checker) define(s *syntax.Probe) {
 
 // checkMacros checks each definition once, with nothing known of what will be given.
 func (c *checker) checkMacros() {
-	for _, item := range c.file.Items {
+	var list []*macro
+	scopes := map[*macro]*expr.Scope{}
+	for _, item := range c.file.Items { // what each takes, before one uses another that stands below
 		s, ok := item.(*syntax.Probe)
 		if !ok || s.Formals == nil || c.macros[s.Name.Text] == nil || c.macros[s.Name.Text].syn != s {
 			continue
 		}
 		m := c.macros[s.Name.Text]
-		scope := expr.NewScope(c.global)
 		before := len(c.diags)
-		m.params = c.formals(s.Formals.List, scope)
+		list, scopes[m] = append(list, m), expr.NewScope(c.global)
+		m.params = c.formals(s.Formals.List, scopes[m])
+		m.broken = m.broken || len(c.diags) > before
+	}
+	for _, m := range list {
+		s, scope := m.syn, scopes[m]
+		before := len(c.diags)
 		m.open, c.defining = true, true
 		c.probeCall(&s.Call, scope)
 		m.open, c.defining = false, false

@@ -52,13 +52,13 @@ func (k placeKind) String() string {
 }
 
 // placed judges what an expression reads by where it stands: is that known there?
-func (c *checker) placed(e *expr.Expr, p place) {
+func (c *checker) placed(e *expr.Expr, p place) (bad bool) {
 	if p.kind == inLet {
-		return
+		return false
 	}
 	if !p.secret && e.Tainted() {
 		c.leak(e, p)
-		return
+		return true
 	}
 	for _, o := range e.Operands() {
 		d, bad := c.judge(o, p)
@@ -71,8 +71,9 @@ func (c *checker) placed(e *expr.Expr, p place) {
 			d = d.WithNote(o.At, "`%s` stands for it here", o.Text)
 		}
 		c.report(d)
-		return // one expression, one message
+		return true // one expression, one message
 	}
+	return false
 }
 
 // leak reports a secret where its value would be shown.

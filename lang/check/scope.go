@@ -3,6 +3,7 @@ package check
 import (
 	"slices"
 	"sort"
+	"strings"
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"

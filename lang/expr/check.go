@@ -538,12 +538,15 @@ func (c *checker) memberType(x, key *node) *value.Type {
 		}
 	}
 	hint := ""
-	if s, ok := functions[name]; ok {
+	phase := x.kind == kOperand && (x.operand.path[0] == "before" || x.operand.path[0] == "during" || x.operand.path[0] == "after")
+	if x.typ.Numeric() && x.kind == kOperand && (summaryFields[name] || name == "value") && (phase || len(x.operand.path) == 1) {
+		hint = "it is the number itself: write `" + shorten(x.text()) + "`"
+	} else if summaryFields[name] && x.kind == kOperand && !phase && len(x.operand.path) > 1 {
+		hint = "a summary is one of a phase: write `during." + shorten(x.text()) + "." + name + "`"
+	} else if s, ok := functions[name]; ok {
 		hint = "write `" + s.name + "(" + shorten(x.text()) + ")`"
 	} else if name == "length" || name == "size" || name == "count" && x.typ.Kind == value.String {
 		hint = "write `len(" + shorten(x.text()) + ")`"
-	} else if summaryFields[name] && x.kind == kOperand && len(x.operand.path) > 1 {
-		hint = "a summary is one of a phase: write `during." + shorten(x.text()) + "." + name + "`"
 	} else if x.typ.Kind == value.String {
 		hint = "read JSON in it with `fromJSON(" + shorten(x.text()) + ")." + name + "`"
 	}

@@ -156,6 +156,7 @@ type (
 		Step   int             `json:"step"`
 		Text   string          `json:"text"` // of the step
 		Record json.RawMessage `json:"record"`
+		Sealed string          `json:"sealed,omitempty"` // the file with the whole record, where this one has secrets left out
 	}
 	// UndoState moves a record: applied, reverting, reverted, failed.
 	UndoState struct {

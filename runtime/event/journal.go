@@ -26,7 +26,7 @@ func CreateJournal(dir string) (*Journal, error) {
 		return nil, err
 	}
 	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := syncDir(d); err != nil {
+		if err := SyncDir(d); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -55,7 +55,8 @@ func ReopenJournal(dir string) (*Journal, error) {
 	return &Journal{f: f}, nil
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the names in a folder durable; see fsync(2).
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

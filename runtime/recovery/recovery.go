@@ -35,6 +35,8 @@ type Open struct {
 	Text  string // of the step
 	State string // intended, applied, reverting, failed
 	Undo  actions.Undo
+
+	Sealed string // the file in the run's folder that has the record with its secrets, "" where it has none
 }
 
 // Run is a run as its folder tells it.
@@ -104,7 +106,12 @@ func Read(dir string) (*Run, error) {
 			if json.Unmarshal(l.Data, &d) != nil {
 				continue
 			}
-			o := Open{ID: d.ID, Step: d.Step, Text: d.Text, State: "intended"}
+			o := Open{ID: d.ID, Step: d.Step, Text: d.Text, State: "intended", Sealed: d.Sealed}
+			if d.Sealed != "" {
+				if whole, err := os.ReadFile(filepath.Join(dir, filepath.Base(d.Sealed))); err == nil {
+					d.Record = whole
+				}
+			}
 			if json.Unmarshal(d.Record, &o.Undo) != nil {
 				continue
 			}
@@ -201,6 +208,26 @@ func Find(runs, name string, keep func(*Run) bool) (*Run, error) {
 	return nil, fmt.Errorf("there is no run `%s` in %s", name, runs)
 }
 
+// Seal writes a record that holds secrets, on disk before it returns, readable by nobody else.
+func Seal(dir, id string, record []byte) (name string, err error) {
+	name = "undo-" + id + ".json"
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if _, err := f.Write(record); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	return name, event.SyncDir(dir)
+}
+
+// Unseal removes what Seal wrote for a record that is reverted; most have nothing.
+func Unseal(dir, id string) { os.Remove(filepath.Join(dir, "undo-"+id+".json")) }
+
 // Lock takes one of the locks of a run's folder for the life of this process.
 func Lock(dir, name string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
@@ -250,6 +277,7 @@ func Forget(ctx context.Context, reg *actions.Registry, r *Run) {
 		if err != nil || state != actions.Gone {
 			return false
 		}
+		Unseal(r.Dir, o.ID)
 		return stream.EmitSync(event.UndoState{ID: o.ID, Step: o.Step, State: "reverted", Text: o.Text, Detail: "it was gone already"}) == nil
 	})
 }
@@ -281,6 +309,9 @@ func UndoOne(reg *actions.Registry, e env.Env, stream *event.Stream, o Open) (ev
 	ev := event.UndoState{ID: o.ID, Step: o.Step, State: "reverted", Text: o.Text, Took: event.Seconds(time.Since(begun))}
 	if foreign {
 		ev.Detail = event.Foreign
+	}
+	if err == nil {
+		Unseal(e.RunDir, o.ID)
 	}
 	if err != nil {
 		ev.State, ev.Error, ev.Manual = "failed", err.Error(), o.Undo.Manual
