@@ -15,7 +15,9 @@ import (
 	"chaos/cmd/families"
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/format"
 	"chaos/lang/syntax"
+	"chaos/stdlib"
 )
 
 const root = ".."
@@ -24,16 +26,18 @@ func TestEveryScriptInTheDocsChecks(t *testing.T) {
 	reg := families.All(nil)
 	blocks := 0
 	for _, file := range files(t, ".md") {
-		for _, b := range chaosBlocks(t, file) {
+		all := chaosBlocks(t, file)
+		for _, b := range all {
 			blocks++
 			t.Run(fmt.Sprintf("%s:%d", b.file, b.line), func(t *testing.T) {
 				text, shift := b.complete()
-				src := diag.NewSource(b.file, text)
+				src := diag.NewSource(b.path(), text)
 				tree, found := syntax.Parse(src)
-				_, more := check.File(tree, reg, check.Options{})
+				_, more := check.File(tree, reg, check.Options{Std: stdlib.FS(), Read: among(all)})
 				for _, d := range append(found, more...) {
 					t.Errorf("%s:%d: %s: %s (%s)", b.file, b.line+d.Span.Start.Line-shift, d.Code, d.Message, d.Hint)
 				}
+				canonical(t, src)
 			})
 		}
 	}
@@ -56,16 +60,28 @@ func TestEveryExampleChecks(t *testing.T) {
 			continue
 		}
 		tree, parsed := syntax.Parse(src)
-		script, checked := check.File(tree, reg, check.Options{})
+		script, checked := check.File(tree, reg, check.Options{Std: stdlib.FS(), Read: syntax.Load})
 		for _, d := range slices.Concat(found, parsed, checked) {
 			t.Errorf("%s:%d:%d: %s: %s (%s)", file, d.Span.Start.Line, d.Span.Start.Col, d.Code, d.Message, d.Hint)
 		}
 		if script == nil || len(script.Experiments) == 0 {
 			t.Errorf("%s: there is no experiment in it", file)
 		}
+		canonical(t, src)
 	}
 	if scripts < 10 {
 		t.Errorf("only %d scripts were found: the search is broken", scripts)
+	}
+}
+
+// canonical demands what `chaos fmt` writes.
+func canonical(t *testing.T, src *diag.Source) {
+	t.Helper()
+	switch out, broken := format.Source(src); {
+	case diag.List(broken).HasErrors():
+		t.Errorf("%s cannot be formatted: %v", src.File, broken)
+	case out != src.Text:
+		t.Errorf("%s is not in canonical form, which is\n%s", src.File, out)
 	}
 }
 
@@ -255,18 +271,60 @@ var assumed = []struct{ name, declaration string }{
 	{"workers", `probe workers = process.count(match: "fizzbuzz api")`},
 }
 
-// complete makes a script of a piece of one: a block without an `experiment` at the start of a line is the inside of an
-// experiment, with the probes that it names and does not declare. Shift is how many lines stand before its first.
+var (
+	experiment = regexp.MustCompile(`(?m)^experiment\b`)
+	fileName   = regexp.MustCompile(`^// \./(\S+\.chaos)\b`)
+)
+
+// name is that of the file which the block shows: one that starts with the comment `// ./NAME.chaos` is a module, and
+// what the other blocks of the page mean by `use "./NAME.chaos"`.
+func (b block) name() string {
+	if m := fileName.FindStringSubmatch(b.text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// path is where the file would be.
+func (b block) path() string {
+	if name := b.name(); name != "" {
+		return path.Join(path.Dir(b.file), name)
+	}
+	return b.file
+}
+
+// among reads the modules of a page.
+func among(blocks []block) func(string) (*diag.Source, []diag.Diagnostic) {
+	return func(file string) (*diag.Source, []diag.Diagnostic) {
+		for _, b := range blocks {
+			if b.name() != "" && b.path() == filepath.ToSlash(file) {
+				return diag.NewSource(file, b.text), nil
+			}
+		}
+		return nil, []diag.Diagnostic{diag.Errorf(diag.BadFile, diag.Span{File: file}, "no block of the page starts with `// ./%s`", path.Base(file))}
+	}
+}
+
+// complete makes a script of a piece of one: a block that is no module, without an `experiment` at the start of a line, is
+// the inside of an experiment, with the probes that it names and does not declare. Shift is how many lines stand before
+// its first.
 func (b block) complete() (text string, shift int) {
-	if regexp.MustCompile(`(?m)^experiment\b`).MatchString(b.text) {
+	if b.name() != "" || experiment.MatchString(b.text) {
 		return b.text, 1
 	}
-	var head strings.Builder
-	head.WriteString("experiment \"a piece of one\" {\n")
+	var script strings.Builder
+	script.WriteString("experiment \"a piece of one\" {\n")
 	for _, a := range assumed {
 		if regexp.MustCompile(`\b`+a.name+`\b`).MatchString(b.text) && !strings.Contains(b.text, "probe "+a.name+" ") {
-			head.WriteString(a.declaration + "\n")
+			script.WriteString("  " + a.declaration + "\n")
 		}
 	}
-	return head.String() + b.text + "}\n", 1 + strings.Count(head.String(), "\n")
+	shift = 1 + strings.Count(script.String(), "\n")
+	for line := range strings.Lines(b.text) {
+		if line != "\n" {
+			script.WriteString("  ")
+		}
+		script.WriteString(line)
+	}
+	return script.String() + "}\n", shift
 }

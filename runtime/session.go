@@ -18,6 +18,7 @@ import (
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/hold"
+	"chaos/runtime/secret"
 )
 
 // Session runs statements one at a time, as somebody enters them. It is a run like any other: the same journal, helper,
@@ -46,10 +47,13 @@ type Session struct {
 	armed map[string]bool // guards
 	live  context.CancelFunc
 
+	hidden map[string]string // secrets
+
 	mu     sync.Mutex
 	count  int
 	faults map[*fault]*lasting
 	undone map[int]time.Time
+	timed  map[int]bool   // those whose `for` ended them
 	ending sync.WaitGroup // faults whose time has come
 }
 
@@ -63,7 +67,7 @@ func NewSession(o Options, deadline time.Duration) *Session {
 		deadline = defaultDeadline
 	}
 	o.Script = &check.Script{Source: diag.NewSource("session", "")}
-	s := &Session{opts: o, deadline: deadline, run: New(o), setup: &scope{}, faults: map[*fault]*lasting{}, undone: map[int]time.Time{}}
+	s := &Session{opts: o, deadline: deadline, run: New(o), setup: &scope{}, faults: map[*fault]*lasting{}, undone: map[int]time.Time{}, timed: map[int]bool{}, hidden: map[string]string{}}
 	s.run.stream = event.NewStream(nil, o.Sinks...)
 	s.shared = env.Env{Dir: o.Dir, RunDir: s.run.dir, Hold: hold.NewClient(o.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(s.run.seed, s.run.seed)})}
 	s.newRound(newVars(nil))
@@ -150,6 +154,7 @@ func (s *Session) begin() error {
 	s.journal, s.lock = journal, lock
 	s.run.start, s.began = time.Now(), time.Now()
 	s.run.stream = event.NewStream(journal, s.opts.Sinks...)
+	s.run.stream.Redact(s.run.opts.Redact)
 	s.run.stream.Emit(event.RunStarted{Run: s.run.id, Script: "session", Folder: s.opts.Dir, Seed: s.run.seed, Version: s.opts.Version, Pid: os.Getpid(), Experiments: 1, Params: map[string]string{}})
 	s.enterRound()
 	return nil
@@ -184,8 +189,8 @@ func (s *Session) start(ctx context.Context) (context.Context, func(), error) {
 	}, nil
 }
 
-// Use takes over what the script is by now, with the values of its parameters.
-func (s *Session) Use(def *check.Experiment, params map[string]value.Value) {
+// Use takes over what the script is by now, with the values of its parameters and its secrets; nil for no new ones.
+func (s *Session) Use(def *check.Experiment, bound *check.Bound) {
 	s.busy.Lock()
 	defer s.busy.Unlock()
 	s.afterAbort()
@@ -196,10 +201,37 @@ func (s *Session) Use(def *check.Experiment, params map[string]value.Value) {
 		x.board.steady = def.Steady.Checks
 	}
 	x.board.mu.Unlock()
-	for name, v := range params {
-		x.vars.set(name, v)
+	if bound != nil {
+		for name, v := range bound.Params {
+			x.vars.set(name, v)
+		}
+		for name, v := range bound.Secrets {
+			x.vars.set(expr.SecretKey(name), value.StringOf(v))
+		}
+		s.hide(bound.Hidden)
 	}
 	s.arm()
+}
+
+// hide keeps what is secret out of everything that is written from now on.
+func (s *Session) hide(hidden map[string]string) {
+	fresh := false
+	for name, v := range hidden {
+		fresh = fresh || s.hidden[name] != v
+		s.hidden[name] = v
+	}
+	if fresh {
+		s.run.opts.Redact = secret.Redactor(s.hidden)
+		s.run.stream.Redact(s.run.opts.Redact)
+	}
+}
+
+// Redact hides secrets in a text.
+func (s *Session) Redact(text string) string {
+	if f := s.run.opts.Redact; f != nil {
+		return f(text)
+	}
+	return text
 }
 
 // arm sets the guards that came after the first injection.
@@ -372,4 +404,14 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 	s.journal.Close()
 	s.lock.Close()
 	return s.exit, s.left
+}
+
+// SetFolder changes where relative paths start. It can be done as long as nothing has begun.
+func (s *Session) SetFolder(dir string) bool {
+	if s.journal != nil {
+		return false
+	}
+	s.opts.Dir, s.shared.Dir, s.x.env.Dir = dir, dir, dir
+	s.run.opts.Dir = dir
+	return true
 }

@@ -44,11 +44,11 @@ func (s *Session) Faults() []Fault {
 	return out
 }
 
-// Undone is when a fault ended, zero while it lasts.
-func (s *Session) Undone(number int) time.Time {
+// Undone is when a fault ended, zero while it lasts, and whether that was because the time of its `for` had come.
+func (s *Session) Undone(number int) (at time.Time, timed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.undone[number]
+	return s.undone[number], s.timed[number]
 }
 
 func lifetimeOf(f *fault) string {
@@ -171,6 +171,9 @@ func (s *Session) expire(x *experiment, from *scope, f *fault) {
 		x.stream.Emit(event.Note{Text: f.text + ": it has lasted " + short(s.deadline) + ", the longest without a `for`"})
 	}
 	s.end(x, f, event.During)
+	s.mu.Lock()
+	s.timed[l.number] = l.timed
+	s.mu.Unlock()
 }
 
 // end undoes a fault that is in no scope any more.

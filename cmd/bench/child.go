@@ -10,12 +10,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// child is a process that this one started. Its group ends with stop, and the kernel ends it with us.
-type child struct{ cmd *exec.Cmd }
+// child is a process that this one started. Its group ends with stop or Ctrl-C, and the kernel ends it with us.
+type child struct {
+	cmd   *exec.Cmd
+	watch func() bool // stops watching for Ctrl-C
+
+	mu     sync.Mutex
+	reaped bool
+}
 
 // begin starts a command in a group of its own.
 func (b *bench) begin(name string, args ...string) (*child, *bufio.Reader, error) {
@@ -30,7 +37,9 @@ func (b *bench) begin(name string, args ...string) (*child, *bufio.Reader, error
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	return &child{cmd}, bufio.NewReader(out), nil
+	c := &child{cmd: cmd}
+	c.watch = context.AfterFunc(b.ctx, c.kill)
+	return c, bufio.NewReader(out), nil
 }
 
 // self starts a part of this program in a process of its own and reads its first line.
@@ -51,10 +60,23 @@ func (b *bench) self(part string, args ...string) (*child, string, error) {
 	return c, strings.TrimSpace(first), nil
 }
 
-// stop ends the group, by its id.
+// kill ends the group, by its id, unless stop has freed that id for others.
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// stop ends the group and waits for it.
 func (c *child) stop() {
-	syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	c.watch()
+	c.kill()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.cmd.Wait()
+	c.reaped = true
 }
 
 // fileServer serves one small file: nginx where it is installed, else a server in Go.

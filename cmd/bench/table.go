@@ -39,13 +39,14 @@ func (t *table) add(l line) {
 		fmt.Fprintf(t.w, "%-44s %s\n", l.what, l.note)
 		return
 	}
-	verdict := "ok"
-	if !l.ok {
+	verdict := ""
+	switch {
+	case l.target == "":
+	case l.ok:
+		verdict = "ok"
+	default:
 		verdict = "miss"
 		t.missed++
-	}
-	if l.target == "" {
-		verdict = ""
 	}
 	fmt.Fprintf(t.w, columns, l.what, l.ours, l.peer, l.ratio, l.target, verdict)
 }

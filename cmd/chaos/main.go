@@ -60,7 +60,8 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 	}
 	check := newCheck(code)
 	check.ValidArgsFunction = completeScripts
-	root.AddCommand(newScript(code), check, newExplain(), newDoc(), newReport(), newCompletion(), newFmt(code), newRuns(), newStop(code), newRecover(code), newVersion())
+	root.AddCommand(newScript(code), check, newPlan(code), newDoctor(code), newExplain(), newDoc(), newReport(), newCompletion(), newFmt(code), newRuns(), newStop(code), newRecover(code), newREPL(code), newVersion())
+	bare(root, code)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -187,6 +187,9 @@ func (c *checker) locate(s *syntax.Use) (file string, std, ok bool) {
 	if s.Path.Raw == "" || name == "" && !strings.Contains(s.Path.Raw, `""`) {
 		return "", false, false // reported by the parser
 	}
+	if _, problem := syntax.Unquote(s.Path.Raw); problem.Text != "" { // so was this
+		return "", false, false
+	}
 	if file, std, ok = c.place(name); ok {
 		return file, std, ok
 	}

@@ -121,3 +121,32 @@ func BenchmarkPosOnOneLongLine(b *testing.B) {
 		}
 	}
 }
+
+// TestExcerptsOfStrangeText: carets stand below what they mean, and a script cannot speak to the terminal.
+func TestExcerptsOfStrangeText(t *testing.T) {
+	text := "\tsay \"日本\" + e\u0301x \x1b[31mred"
+	src := NewSource("f", text)
+	show := func(from string, n int) string {
+		at := strings.Index(text, from)
+		var b strings.Builder
+		Render(&b, List{Errorf(BadCharacter, src.Span(at, at+n), "no")}, func(string) *Source { return src }, nil)
+		lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+		return lines[len(lines)-1]
+	}
+	for _, c := range []struct {
+		from string
+		n    int
+		want string
+	}{
+		{"say", 3, "  | \t^^^"}, {"日本", 6, "  | \t     ^^^^"}, {"+", 1, "  | \t           ^"}, {"x ", 1, "  | \t              ^"},
+	} {
+		if got := show(c.from, c.n); got != c.want {
+			t.Errorf("%q: %q, want %q", c.from, got, c.want)
+		}
+	}
+	var b strings.Builder
+	Render(&b, List{Errorf(BadCharacter, src.Span(0, 1), "a \x1b[2J b").WithHint("\x07")}, func(string) *Source { return src }, nil)
+	if strings.ContainsAny(b.String(), "\x1b\x07") {
+		t.Errorf("%q", b.String())
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -34,10 +35,10 @@ func Render(w io.Writer, list List, lookup func(file string) *Source, style Styl
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "%s%s %s\n", style(string(d.Severity), fmt.Sprintf("%s[%s]", d.Severity, d.Code.title())), style("bold", ":"), style("bold", d.Message))
+		fmt.Fprintf(w, "%s%s %s\n", style(string(d.Severity), fmt.Sprintf("%s[%s]", d.Severity, d.Code.title())), style("bold", ":"), style("bold", printable(d.Message)))
 		excerpt(w, d.Span, d.Hint, string(d.Severity), lookup, style)
 		for _, n := range d.Notes {
-			fmt.Fprintf(w, "%s %s\n", style("note", "note:"), n.Message)
+			fmt.Fprintf(w, "%s %s\n", style("note", "note:"), printable(n.Message))
 			excerpt(w, n.Span, "", "note", lookup, style)
 		}
 	}
@@ -46,10 +47,36 @@ func Render(w io.Writer, list List, lookup func(file string) *Source, style Styl
 // title is a code with the name by which it is silenced.
 func (c Code) title() string { return strings.TrimSpace(string(c) + " " + c.Lint()) }
 
+// printable replaces what a terminal would obey rather than show. The number of characters stays.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069') {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+// wide are the blocks of characters that take two cells of a terminal.
+var wide = [][2]rune{{0x1100, 0x115f}, {0x2e80, 0xa4cf}, {0xac00, 0xd7a3}, {0xf900, 0xfaff}, {0xfe30, 0xfe6f}, {0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x1f300, 0x1faff}, {0x20000, 0x3fffd}}
+
+// cells is how much room a character takes.
+func cells(r rune) int {
+	if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) || r == '\u200d' {
+		return 0
+	}
+	for _, w := range wide {
+		if r >= w[0] && r <= w[1] {
+			return 2
+		}
+	}
+	return 1
+}
+
 const maxExcerpt = 120
 
 func excerpt(w io.Writer, at Span, hint, kind string, lookup func(string) *Source, style Style) {
-	width := len(fmt.Sprint(at.Start.Line))
+	width, hint := len(fmt.Sprint(at.Start.Line)), printable(hint)
 	pad := strings.Repeat(" ", width)
 	fmt.Fprintf(w, "%s%s %s\n", pad, style("gutter", "-->"), at)
 	var src *Source
@@ -62,7 +89,7 @@ func excerpt(w io.Writer, at Span, hint, kind string, lookup func(string) *Sourc
 		}
 		return
 	}
-	line := src.Line(at.Start.Line)
+	line := printable(src.Line(at.Start.Line))
 	col := at.Start.Col
 	length := 1
 	if at.End.Line == at.Start.Line {
@@ -86,12 +113,19 @@ func excerpt(w io.Writer, at Span, hint, kind string, lookup func(string) *Sourc
 		if r == '\t' {
 			lead.WriteRune('\t')
 		} else {
-			lead.WriteByte(' ')
+			lead.WriteString(strings.Repeat(" ", cells(r)))
 		}
 	}
+	marks := 0
+	for i, r := range []rune(line) {
+		if i >= col-1 && i < col-1+length {
+			marks += cells(r)
+		}
+	}
+	marks = max(marks, min(length, 1))
 	fmt.Fprintf(w, "%s %s\n", pad, style("gutter", "|"))
 	fmt.Fprintf(w, "%d %s %s\n", at.Start.Line, style("gutter", "|"), line)
-	fmt.Fprintf(w, "%s %s %s%s", pad, style("gutter", "|"), lead.String(), style(kind, strings.Repeat("^", length)))
+	fmt.Fprintf(w, "%s %s %s%s", pad, style("gutter", "|"), lead.String(), style(kind, strings.Repeat("^", marks)))
 	if hint != "" {
 		fmt.Fprintf(w, " %s", style("hint", hint))
 	}

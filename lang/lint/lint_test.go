@@ -48,6 +48,11 @@ func TestLints(t *testing.T) {
 					t.Errorf("%v is no lint", d)
 				}
 				got[d.Span.Start.Line] += " " + d.Code.Lint()
+				for _, text := range []string{d.Message, d.Hint} {
+					if text == "" || strings.HasSuffix(text, ".") || text[0] >= 'A' && text[0] <= 'Z' {
+						t.Errorf("%s: %q is not in the style of the house", d.Span, text)
+					}
+				}
 			}
 			want := map[int]string{}
 			for i, line := range strings.Split(src.Text, "\n") {
@@ -112,5 +117,13 @@ func TestSamplesAreNearlyQuiet(t *testing.T) {
 func TestModulesAreNotUnused(t *testing.T) {
 	if list := lintFile(t, diag.NewSource("m.chaos", "param limit = 5s\nlet twice = 2 * limit\nlet idle = 5\nprobe page(path) = http.get(path)\n")); len(list) > 0 {
 		t.Error(list)
+	}
+}
+
+// TestDirectivesAreNoHelp: what a comment says to this package is not shown to readers of the script.
+func TestDirectivesAreNoHelp(t *testing.T) {
+	file, _ := syntax.Parse(diag.NewSource("m.chaos", "// How long.\n// lint:ignore unused-param it is for later\nparam hold = 5s\n"))
+	if p, ok := file.Items[0].(*syntax.Param); !ok || p.Help != "How long." {
+		t.Errorf("help %q", p.Help)
 	}
 }

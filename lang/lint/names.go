@@ -32,10 +32,11 @@ func (l *linter) unused() {
 			}
 		}
 		i++
-		l.declared(e.Body.Stmts, l.mentions(e.Span), sampled, "nothing in the experiment")
+		inside := l.mentions(e.Span)
+		l.declared(e.Body.Stmts, inside, sampled, "nothing in the experiment")
 		for _, m := range e.Body.Stmts {
 			if sec, ok := m.(*syntax.Section); ok {
-				l.lets(sec.Body.Stmts, l.mentions(e.Span))
+				l.lets(sec.Body.Stmts, inside)
 			}
 		}
 	}

@@ -554,6 +554,11 @@ func (p *parser) unknownBlock(i, open, e int) {
 			names = append(names, w)
 		}
 	}
+	if first.Is("before") || first.Is("during") || first.Is("after") {
+		p.report(diag.Errorf(diag.UnknownBlock, p.span(first), "`%s` is a phase of the run and no block", first.Text).
+			WithHint("judge it in `hypothesis`: `expect %s.…`", first.Text))
+		return
+	}
 	if usage[first.Text] != "" || token.Reserved[first.Text] && foreign[first.Text] == "" {
 		k := open
 		d = diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "`%s` has no block", first.Text)

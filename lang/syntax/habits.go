@@ -37,7 +37,7 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.BadCharacter, p.span(at), "`#` starts no comment here").WithHint("comments start with `//`"), true
 	case before.Is("while") && p.toks[i].Is("wait") && k == i+2:
 		return diag.Errorf(diag.Unexpected, p.span(before), "`wait` takes no `while`").WithHint("write `wait until not (CONDITION) within 30s`"), true
-	case at.Kind == token.Name && asked[at.Text] != "" && operandEnd(before) && !before.Is(")"):
+	case at.Kind == token.Name && asked[at.Text] != "" && operandEnd(before) && !before.Is(")") && p.judges(i):
 		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("%s", asked[at.Text]), true
 	case before.Is("not") && k-2 > i && operandEnd(p.toks[k-2]) && (at.Kind == token.Number || at.Kind == token.String):
 		return diag.Errorf(diag.Unexpected, p.span(before), "`not` compares nothing").WithHint("write `!=`"), true
@@ -53,6 +53,12 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`%s` has no value", p.toks[i].Text).WithHint("write `%s: VALUE`", p.toks[i].Text), true
 	}
 	return diag.Diagnostic{}, false
+}
+
+// judges tells a statement that holds an expression, rather than a call.
+func (p *parser) judges(i int) bool {
+	t := p.toks[i]
+	return t.Kind == token.Name && (checks[t.Text] || t.Text == "abort" || t.Text == "when" || t.Text == "wait" || t.Text == "let")
 }
 
 // behindBlock reports what stands behind the block of a statement, where only `else` may.

@@ -193,7 +193,7 @@ func (s *scanner) number() {
 	if _, err := value.ParseNumber(s.text[start:s.pos]); err != nil {
 		hint := ""
 		for _, u := range []string{"s", "ms"} { // 1m30
-			if _, err := value.ParseNumber(s.text[start:s.pos] + u); err == nil && hint == "" {
+			if _, err := value.ParseNumber(s.text[start:s.pos] + u); err == nil && hint == "" && isDigit(s.text[s.pos-1]) {
 				hint = "write `" + s.text[start:s.pos] + u + "`"
 			}
 		}
@@ -245,12 +245,15 @@ func mantissa(s string) int {
 	return i
 }
 
+// suffixes are those of all units.
+var suffixes = value.Suffixes()
+
 // unit is the length of the longest unit at the present position behind which a word ends, or behind which the next part
 // of a compound duration starts.
 func (s *scanner) unit() int {
 	rest := s.text[s.pos:]
 	best := 0
-	for _, u := range value.Suffixes() {
+	for _, u := range suffixes {
 		if len(u) <= best || !strings.HasPrefix(rest, u) {
 			continue
 		}
@@ -406,6 +409,20 @@ func (s *scanner) operator(start int) {
 		hint = "use the plain minus `-`"
 	case '\u00a0':
 		hint = "it is a no-break space: use a plain one"
+	case '；', '，', '：', '（', '）', '＝', '！', '＞', '＜':
+		hint = "use the plain character of your keyboard"
+	case '×', '·', '⋅':
+		hint = "write `*`"
+	case '÷':
+		hint = "write `/`"
+	case '∧':
+		hint = "write `and`"
+	case '∨':
+		hint = "write `or`"
+	case '¬':
+		hint = "write `not`"
+	case '$':
+		hint = "names stand without `$`; in a string write `${name}`"
 	case '≤':
 		hint = "write `<=`"
 	case '≥':

@@ -18,7 +18,7 @@ func (s *Stream) Redact(f func(string) string) {
 // structural are the fields that programs decide by: whether an undo is done must not depend on what somebody chose as a
 // password. They hold words of ours only.
 var structural = map[string]bool{"id": true, "state": true, "phase": true, "status": true, "effect": true, "section": true, "check": true,
-	"result": true, "verdict": true, "outcome": true, "restoration": true, "by": true, "run": true, "boot": true, "lifetime": true, "probe": true}
+	"result": true, "verdict": true, "outcome": true, "restoration": true, "by": true, "run": true, "boot": true, "sealed": true, "lifetime": true, "probe": true}
 
 // redacted is a payload without what f hides; the payload itself where there is nothing to hide.
 func redacted(d Data, f func(string) string) Data {

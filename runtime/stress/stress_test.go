@@ -36,34 +36,47 @@ func stressor(t *testing.T, kind string, parameters any) (*exec.Cmd, *bytes.Buff
 	return cmd, said
 }
 
-// The load is measured from outside, over a time that a probe could use too.
+// The load is measured from outside, over a time that a probe could use too. On a machine that is busy with other things a
+// worker cannot get its share, so there are three attempts, and too little without idle time is no failure.
 func TestLoad(t *testing.T) {
-	const over = 3 * time.Second
+	const tolerance = 5 // points
 	for _, load := range []float64{0.1, 0.5, 0.9, 1} {
 		c := CPU{Workers: min(2, len(Cores())), Load: load, Cores: Cores()[:min(2, len(Cores()))]}
 		if load == 1 {
 			c.Workers, c.Cores = 1, nil
 		}
-		cmd, _ := stressor(t, "cpu", c)
-		time.Sleep(200 * time.Millisecond)
-		before, err := Used(cmd.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
+		for attempt := 1; ; attempt++ {
+			got, idle := measured(t, c, 3*time.Second)
+			off := got - load*100
+			t.Logf("load %3.0f%% on %d cores: %.2f%% got, error %+.2f points; %.0f%% of the machine idle", load*100, c.Workers, got, off, idle)
+			if off <= tolerance && (off >= -tolerance || idle < 5) {
+				break
+			}
+			if attempt == 3 {
+				t.Errorf("load %.0f%%: %.2f%%", load*100, got)
+				break
+			}
 		}
-		begun, idle := time.Now(), Idle()
-		time.Sleep(over)
-		after, _ := Used(cmd.Process.Pid)
-		took := time.Since(begun)
-		got := float64(after-before) / float64(took) / float64(c.Workers) * 100
-		free := float64(Idle()-idle) / float64(took) / float64(len(Cores())) * 100
-		t.Logf("load %3.0f%% on %d cores: %.2f%% got, error %+.2f points; %.0f%% of the machine idle", load*100, c.Workers, got, got-load*100, free)
-		// On a machine that is busy with other things a worker cannot get its share.
-		if off := got - load*100; off > 5 || off < -5 && free > 15 {
-			t.Errorf("load %.0f%%: %.2f%%", load*100, got)
-		}
-		cmd.Process.Kill()
-		cmd.Wait()
 	}
+}
+
+// measured gives the load that a stressor reaches, and how much of the machine was idle meanwhile, both in percent.
+func measured(t *testing.T, c CPU, over time.Duration) (got, idle float64) {
+	t.Helper()
+	cmd, _ := stressor(t, "cpu", c)
+	time.Sleep(200 * time.Millisecond)
+	before, err := Used(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, free := time.Now(), Idle()
+	time.Sleep(over)
+	after, _ := Used(cmd.Process.Pid)
+	took := float64(time.Since(begun))
+	idle = float64(Idle()-free) / took / float64(len(Cores())) * 100
+	cmd.Process.Kill()
+	cmd.Wait()
+	return float64(after-before) / took / float64(c.Workers) * 100, idle
 }
 
 func TestPinned(t *testing.T) {

@@ -64,10 +64,10 @@ type book struct {
 	title  string
 	titles map[where]string // of sections, as they stand in the source
 	pieces []*piece
-	ended  func(fault int) time.Time // when a fault was undone, zero while it lasts
+	ended  func(fault int) (at time.Time, timed bool) // when a fault was undone, zero while it lasts; whether by its own `for`
 }
 
-func newBook(cat spec.Catalogue, opts check.Options, path string, ended func(int) time.Time) *book {
+func newBook(cat spec.Catalogue, opts check.Options, path string, ended func(int) (time.Time, bool)) *book {
 	return &book{cat: cat, opts: opts, path: path, title: `"session"`, titles: map[where]string{}, ended: ended}
 }
 
@@ -166,26 +166,26 @@ func (b *book) render(saving, blocks bool) *writer {
 	return w
 }
 
-// endOf is when the last fault of a piece was undone, zero while one lasts or where it left none.
-func (b *book) endOf(p *piece) time.Time {
-	var last time.Time
+// endOf is when the last fault of a piece was undone, zero while one lasts or where it left none; timed tells that its own
+// `for` did it.
+func (b *book) endOf(p *piece) (last time.Time, timed bool) {
+	timed = p.lasts[1] > 0
 	for _, n := range p.faults {
-		t := b.ended(n)
+		t, own := b.ended(n)
 		if t.IsZero() {
-			return t
+			return t, false
 		}
-		if t.After(last) {
-			last = t
-		}
+		last, timed = later(last, t), timed && own
 	}
-	return last
+	return last, timed
 }
 
 func (b *book) renderInject(w *writer, list []*piece, saving, blocks bool) {
 	n := len(list)
-	ends, closes := make([]time.Time, n), make([]int, n)
+	ends, closes, timed := make([]time.Time, n), make([]int, n), make([]bool, n)
 	for i, p := range list {
-		ends[i], closes[i] = b.endOf(p), n+1
+		ends[i], timed[i] = b.endOf(p)
+		closes[i] = n + 1
 		if len(p.faults) == 0 {
 			closes[i] = i + 1
 			continue
@@ -229,7 +229,7 @@ func (b *book) renderInject(w *writer, list []*piece, saving, blocks bool) {
 			}
 		}
 		ended := !ends[i].IsZero() && closes[i] <= n
-		alone := ended && closes[i] == i+1 && p.lasts[1] > 0
+		alone := ended && closes[i] == i+1 && timed[i]
 		switch {
 		case alone && blocks: // its own time went by before anything else happened
 			w.piece(p, p.text())

@@ -22,7 +22,7 @@ type Config struct {
 	Options   runtime.Options // without script, parameters and sinks
 	Check     check.Options
 	Reference func() *doc.Reference
-	Given     map[string]string // --param
+	Given     check.Given // parameters and secrets from outside
 	Lines     Lines
 	Terminal  bool // somebody sits there: questions are asked
 	Colour    bool
@@ -38,6 +38,7 @@ type REPL struct {
 	view    *view
 	count   int // of inputs
 	game    *game
+	shown   bool // the plan of the step that runs was shown and confirmed
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // ends what runs
@@ -57,6 +58,7 @@ func New(cfg Config) *REPL {
 	o.Sinks = append(o.Sinks, r.view)
 	r.session = runtime.NewSession(o, 0)
 	r.book = newBook(cfg.Options.Registries, cfg.Check, o.Dir+string(os.PathSeparator)+"session", r.session.Undone)
+	r.view.hide = r.session.Redact
 	r.state = r.book.check()
 	cfg.Lines.Completer(func(before string) ([]string, int) { return r.complete(before) })
 	return r
@@ -252,24 +254,36 @@ func (r *REPL) fails(ctx context.Context, err error) bool {
 	return false
 }
 
-// adopt makes a checked book the session's.
-func (r *REPL) adopt(b *book, c *checked) bool {
+// bind gives the parameters and secrets of a checked book their values.
+func (r *REPL) bind(c *checked) (*check.Bound, bool) {
 	known := map[string]string{}
 	for _, p := range c.script.AllParams() {
-		if v, ok := r.cfg.Given[p.Name]; ok {
+		if v, ok := r.cfg.Given.Flags[p.Name]; ok {
 			known[p.Name] = v
 		}
 	}
-	params, ds := check.BindParams(c.script.AllParams(), known, os.LookupEnv)
-	if len(ds) > 0 {
-		for i := range ds {
-			ds[i] = c.mapped(ds[i])
-		}
-		r.show(ds, c.sources...)
+	bound, ds := check.Bind(c.script, c.script.AllParams(), check.Given{Flags: known, Env: r.cfg.Given.Env, Secret: r.cfg.Given.Secret})
+	for i := range ds {
+		ds[i] = c.mapped(ds[i])
+	}
+	return &bound, !r.show(ds, c.sources...)
+}
+
+// use lets the session see a checked book, for one input.
+func (r *REPL) use(c *checked) bool {
+	bound, ok := r.bind(c)
+	if ok {
+		r.session.Use(c.def, bound)
+	}
+	return ok
+}
+
+// adopt makes a checked book the session's.
+func (r *REPL) adopt(b *book, c *checked) bool {
+	if !r.use(c) {
 		return false
 	}
 	r.book, r.state = b, c
-	r.session.Use(c.def, params)
 	return true
 }
 

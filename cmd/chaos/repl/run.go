@@ -33,8 +33,7 @@ func (r *REPL) typed(c chunk) (*expr.Expr, bool) {
 	}
 	for _, st := range ck.of(p) {
 		if let, ok := st.(*check.LetStmt); ok {
-			r.session.Use(ck.def, nil) // it may mention a probe that nothing did before
-			return let.Value, true
+			return let.Value, r.use(ck) // it may mention a probe that nothing did before
 		}
 	}
 	return nil, false
@@ -144,7 +143,7 @@ func (r *REPL) promoted(p *piece) (*book, *checked, []string) {
 	pieces := make([]*piece, len(b.pieces))
 	for i, q := range b.pieces {
 		pieces[i] = q
-		if q.where == inject && q.done && q.as != "" && used[q.as] && b.endOf(q).IsZero() {
+		if end, _ := b.endOf(q); q.where == inject && q.done && q.as != "" && used[q.as] && end.IsZero() {
 			moved := *q
 			moved.where = setup
 			pieces[i] = &moved
@@ -235,7 +234,7 @@ func (r *REPL) sample(ctx context.Context, c chunk) bool {
 			ck = b.with(mention).check()
 		}
 	}
-	if r.show(ck.diags, ck.sources...) {
+	if r.show(ck.diags, ck.sources...) || !r.use(ck) {
 		return false
 	}
 	for _, probe := range ck.def.Probes {
@@ -325,6 +324,9 @@ func (r *REPL) perform(ctx context.Context, p *piece, b *book, ck *checked) bool
 
 // announce prints the plan of a step in a line, and asks before what nothing can undo.
 func (r *REPL) announce(ctx context.Context, list []check.Stmt) bool {
+	if r.shown { // and confirmed
+		return true
+	}
 	for _, step := range stepsOf(list) {
 		plan, err := r.session.Plan(ctx, step)
 		if err != nil { // the step itself says it, with all its words
@@ -425,7 +427,9 @@ func (r *REPL) claim(ctx context.Context, c chunk) bool {
 		r.view.say("dim", "", when)
 		return true
 	}
-	r.session.Use(ck.def, nil)
+	if !r.use(ck) {
+		return false
+	}
 	held, err := r.session.Expect(ctx, k)
 	if err != nil {
 		r.session.Use(r.state.def, nil)
@@ -495,7 +499,11 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 			ck := b.check()
 			ok = !r.show(ck.diags, ck.sources...) && r.adopt(b, ck)
 		case *syntax.Check:
-			if w == steady && r.session.Injected() || w == setup {
+			if w == setup {
+				ok = r.do(ctx, part, w)
+				break
+			}
+			if w == steady && r.session.Injected() {
 				p := &piece{src: c.src, from: part.from, to: part.to, where: w}
 				b := r.book.with(p)
 				ck := b.check()
