@@ -47,6 +47,7 @@ func fill() actions.Action {
 		Example:  `disk.fill("/var/lib/app", leave: 100MiB) for 30s`,
 		Undo:     "end the process that holds the file, which frees the space",
 		Lifetime: string(actions.Kernel),
+		Needs:    []spec.Need{{Kind: "kernel", Name: "O_TMPFILE", Install: "a file system that knows it, such as ext4, xfs, btrfs or tmpfs; on others the guardian removes a file with a name"}},
 	}, plan)
 }
 

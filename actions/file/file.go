@@ -42,6 +42,7 @@ func put() actions.Action {
 		Example:  "file.put(\"limits.conf\", \"max_connections = 1\\n\") for 30s",
 		Undo:     "put the old content, mode, owner and time back, or remove the file that was not there",
 		Lifetime: string(actions.Guardian),
+		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_DAC_OVERRIDE", Install: "for files of other users: run as root"}},
 	}, plan)
 }
 

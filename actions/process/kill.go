@@ -31,6 +31,7 @@ func kill() actions.Action {
 		Example:  `process.kill(match: "worker --queue mail", signal: "KILL")`,
 		Selects:  true,
 		Lifetime: string(actions.Irreversible),
+		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_KILL", Install: "for processes of other users: run as root"}},
 	}, planKill)
 }
 

@@ -39,7 +39,13 @@ func limit() actions.Action {
 		Selects:  true,
 		Undo:     "move everything back into the cgroups where it was, and remove the one made for it",
 		Lifetime: string(actions.Guardian),
-		Needs:    []spec.Need{{Kind: "privilege", Name: "root", Install: "run as root: cgroups are made under the roots of the controllers"}},
+		Needs: []spec.Need{
+			{Kind: "privilege", Name: "root", Install: "run as root: cgroups are made under the roots of the controllers"},
+			{Kind: "kernel", Name: "cgroup cpu", Install: "for `cpu`: version 1 or 2, mounted"},
+			{Kind: "kernel", Name: "cgroup memory", Install: "for `memory`: version 1 or 2, mounted"},
+			{Kind: "kernel", Name: "cgroup pids", Install: "for `pids`: version 1 or 2, mounted"},
+			{Kind: "kernel", Name: "cgroup io", Install: "for `io_read` and `io_write`: version 1 (blkio) or 2, mounted"},
+		},
 	}, planLimit)
 }
 

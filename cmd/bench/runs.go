@@ -117,7 +117,7 @@ func samplesRow(b *bench) ([]line, error) {
 	script := `param url: string
 experiment "samples" {
   probe home = http.get(url) every 1us
-  steady { window: 500ms; expect home.ok }
+  steady { window: 1500ms; expect home.ok }
 }`
 	transport := &http.Transport{DisableKeepAlives: true}
 	runs, err := alternate(b, 5, func() (time.Duration, error) {

@@ -53,7 +53,7 @@ the very targets.`,
 				}
 				uses = usesOf(script, filepath.Dir(args[0]))
 			}
-			d := diagnose(look(runs), uses)
+			d := diagnose(lookAround(runs), uses)
 			if len(args) > 0 {
 				d.File = args[0]
 				if !d.OK {

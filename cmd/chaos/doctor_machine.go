@@ -52,8 +52,8 @@ type machine struct {
 	noRuns error
 }
 
-// look reads it. Nothing is assumed to be there, not even /proc.
-func look(runs string) machine {
+// lookAround reads it. Nothing is assumed to be there, not even /proc.
+func lookAround(runs string) machine {
 	m := machine{uid: os.Geteuid(), kernel: "Linux", runs: runs}
 	m.user = "uid " + strconv.Itoa(m.uid)
 	if u, err := user.LookupId(strconv.Itoa(m.uid)); err == nil && u.Username != "" {

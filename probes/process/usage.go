@@ -38,6 +38,7 @@ func usage() probes.Probe {
 		Name:    "process.usage",
 		Summary: "Measures the processor time, memory, threads, descriptors and storage traffic of one process, without its children.",
 		Example: `probe db = process.usage(port: 5432) every 1s`,
+		Needs:   []spec.Need{{Kind: "privilege", Name: "CAP_SYS_PTRACE", Install: "for the descriptors and the storage traffic of other users' processes: run as root"}},
 	}, openUsage)
 }
 
