@@ -2,7 +2,7 @@
 
 GO        ?= go
 TESTFLAGS ?=
-BENCH     ?= .
+BENCH     ?=
 # A count, as a duration may end in "context deadline exceeded" without a finding (go.dev/issue/75804, mended in Go 1.27).
 FUZZTIME  ?= 20000x
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -24,7 +24,7 @@ EXAMPLES := \
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help build fizzbuzz demo examples reference lint test fuzz bench ci clean
+.PHONY: help build fizzbuzz demo examples reference lint test fuzz bench soak ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -59,8 +59,9 @@ lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 
+# One package at a time: several of them measure time, and two cores are soon busy.
 test: lint build fizzbuzz ## lint and all tests, with the race detector where a C compiler is
-	$(GO) test $(RACE) -timeout 15m $(TESTFLAGS) ./...
+	$(GO) test $(RACE) -p 1 -timeout 30m $(TESTFLAGS) ./...
 
 fuzz: ## each fuzz target for FUZZTIME
 	@grep -rlE --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
@@ -70,8 +71,11 @@ fuzz: ## each fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: ## all benchmarks, or those that match BENCH
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: build ## chaos beside its peers, one table; BENCH=http for the rows with that word
+	$(GO) run ./cmd/bench -only '$(BENCH)'
+
+soak: ## 500 draws of the crash matrix
+	$(GO) test ./cmd/chaos -run TestCrashMatrix -count=1 -timeout 60m -draws=500
 
 ci: test fuzz examples ## what .ci/run calls
 

@@ -42,6 +42,9 @@ type Streamer interface {
 	Next() (sample value.Value, state Mergeable)
 }
 
+// Warmer is a Streamer whose first windows do not count. The steady state is judged once the channel is closed.
+type Warmer interface{ Warm() <-chan struct{} }
+
 // Mergeable is the exact summary of one or more windows.
 type Mergeable interface {
 	json.Marshaler

@@ -272,9 +272,10 @@ func (x *experiment) openOne(ctx context.Context, def *check.Probe) error {
 		if err := guardPanic(def.Call.Spec.Name, func() error { return o.Start(x.sampling) }); err != nil {
 			return err
 		}
-		p.window = time.Now()
+		began := time.Now()
+		p.window = began
 		x.add(p)
-		x.loops.Go(func() { x.board.streamLoop(x.sampling, p, o) })
+		x.loops.Go(func() { x.board.streamLoop(x.sampling, p, o, began) })
 	case probes.Sampler:
 		if t := o.Timeout(); t > 0 {
 			p.timeout = t

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"chaos/lang/check"
+	"chaos/probes"
 	"chaos/runtime/event"
 )
 
@@ -32,6 +35,9 @@ func (x *experiment) before() error {
 		}
 	}
 	x.stream.Emit(event.PhaseEntered{Phase: event.Before, Title: title, Detail: x.windowText()})
+	if err := x.warm(); err != nil {
+		return err
+	}
 	began := time.Now()
 	held, err := x.window(x.ctx, event.Before, "steady", retry)
 	if err != nil {
@@ -44,6 +50,25 @@ func (x *experiment) before() error {
 		return &unsteadyError{text: "not steady before the injection: " + held}
 	}
 	return x.checkGuards()
+}
+
+// warm waits for the loads that warm up.
+func (x *experiment) warm() error {
+	x.board.mu.Lock()
+	open := slices.Collect(maps.Values(x.board.probes))
+	x.board.mu.Unlock()
+	for _, p := range open {
+		w, ok := p.opened.(probes.Warmer)
+		if !ok {
+			continue
+		}
+		select {
+		case <-w.Warm():
+		case <-x.ctx.Done():
+			return context.Cause(x.ctx)
+		}
+	}
+	return nil
 }
 
 // checkGuards looks at every guard at the end of before: one that is true already means unsteady, one that has no data

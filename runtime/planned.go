@@ -97,7 +97,8 @@ type (
 		Lifetime    actions.Lifetime `json:"lifetime,omitempty"`
 		LifetimeWhy string           `json:"lifetime_why,omitempty"`
 		Undo        []string         `json:"undo,omitempty"`
-		Ends        string           `json:"ends,omitempty"` // when the run itself undoes it
+		Ends        string           `json:"ends,omitempty"`  // when the run itself undoes it
+		Final       bool             `json:"final,omitempty"` // of rollback: it is meant to stay
 		Harmless    bool             `json:"harmless,omitempty"`
 		Missing     []PlannedNeed    `json:"missing,omitempty"`
 		call        *spec.Call       // of a step
@@ -320,7 +321,7 @@ func (p *ExperimentPlan) need(n PlannedNeed, step string) {
 func describe(s *check.Step, in inside) PlannedStep {
 	c := s.Call.Spec
 	row := rowOf(s, in, "step", s.Text, s.Because, extent{})
-	row.call, row.Action, row.As, row.Harmless = c, c.Name, s.As, c.Harmless
+	row.call, row.Action, row.As, row.Harmless, row.Final = c, c.Name, s.As, c.Harmless, in.ends == endsNever
 	switch {
 	case s.PickAll:
 		row.Pick = "all"
@@ -335,8 +336,11 @@ func describe(s *check.Step, in inside) PlannedStep {
 		row.Lifetime = actions.Irreversible
 		return row
 	}
+	if row.Final {
+		return row
+	}
 	row.Undo, row.Ends = []string{c.Undo}, in.ends
-	if s.For != nil && in.ends != endsNever {
+	if s.For != nil {
 		row.Ends = "after " + s.For.Text()
 	}
 	return row
@@ -350,7 +354,7 @@ func (s *PlannedStep) fill(def *check.Step, plan actions.Plan) {
 	}
 	if !s.Harmless {
 		s.Lifetime, s.LifetimeWhy = plan.Lifetime, plan.Why
-		if len(plan.Undo) > 0 || plan.Lifetime == actions.Irreversible {
+		if (len(plan.Undo) > 0 || plan.Lifetime == actions.Irreversible) && !s.Final {
 			s.Undo = plan.Undo
 		}
 		if plan.Lifetime == actions.Irreversible {

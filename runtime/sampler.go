@@ -95,8 +95,7 @@ func plainError(err error, timeout time.Duration) string {
 }
 
 // streamLoop closes a window every period, counted from the latest cut.
-func (b *board) streamLoop(ctx context.Context, p *probe, s probes.Streamer) {
-	t0 := p.window
+func (b *board) streamLoop(ctx context.Context, p *probe, s probes.Streamer, t0 time.Time) {
 	timer := time.NewTimer(time.Until(t0.Add(p.period)))
 	defer timer.Stop()
 	for {

@@ -45,7 +45,9 @@ type Session struct {
 	setup *scope
 	round int
 	armed map[string]bool // guards
-	live  context.CancelFunc
+
+	implicit bool // the hypothesis is `always steady`, which nobody wrote
+	live     context.CancelFunc
 
 	hidden map[string]string // secrets
 
@@ -95,11 +97,7 @@ func (s *Session) newRound(known *vars) {
 	}
 	x.began = time.Now()
 	x.sampling, x.stopSampling = context.WithCancel(context.Background())
-	s.busyRound(x, known)
-}
-
-func (s *Session) busyRound(x *experiment, known *vars) {
-	s.x, s.open, s.armed = x, &scope{}, map[string]bool{}
+	s.x, s.open, s.armed, s.implicit = x, &scope{}, map[string]bool{}, false
 	s.vars = newVars(x.vars)
 	for name, v := range known.m {
 		s.vars.m[name] = v

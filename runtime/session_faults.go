@@ -16,6 +16,7 @@ import (
 type lasting struct {
 	number int
 	due    time.Time
+	lasts  time.Duration
 	timer  *time.Timer
 	setup  bool
 	timed  bool
@@ -77,7 +78,10 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 	}
 	in := &scope{}
 	b := block{phase: phase, scope: in, vars: s.vars}
-	lasts := s.deadline
+	lasts, err := x.duration(x.def.Deadline, x.vars, s.deadline)
+	if err != nil {
+		return nil, err
+	}
 	if phase == event.Setup {
 		b.vars, lasts = x.vars, setupDeadline
 	}
@@ -95,6 +99,7 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 	before := x.injectAt
 	err = guardPanic("the session", func() error { return x.statements(ctx, b, list) })
 	if before.IsZero() && !x.injectAt.IsZero() {
+		s.implicit = x.def.Hypothesis == nil
 		for _, g := range x.def.Guards { // beginDuring has armed them
 			s.armed[g.Text] = true
 		}
@@ -144,7 +149,7 @@ func (s *Session) keep(f *fault, lasts time.Duration, setup, timed bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
-	l := &lasting{number: s.count, due: time.Now().Add(lasts), setup: setup, timed: timed}
+	l := &lasting{number: s.count, due: time.Now().Add(lasts), lasts: lasts, setup: setup, timed: timed}
 	s.faults[f] = l
 	if !setup {
 		x, from := s.x, s.open
@@ -168,7 +173,7 @@ func (s *Session) expire(x *experiment, from *scope, f *fault) {
 		return
 	}
 	if !l.timed {
-		x.stream.Emit(event.Note{Text: f.text + ": it has lasted " + short(s.deadline) + ", the longest without a `for`"})
+		x.stream.Emit(event.Note{Text: f.text + ": it has lasted " + short(l.lasts) + ", the longest without a `for`"})
 	}
 	s.end(x, f, event.During)
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/check"
+	"chaos/lang/expr"
 	"chaos/lang/spec"
 	"chaos/runtime/event"
 )
@@ -75,6 +76,7 @@ func (s *Session) Expect(ctx context.Context, c *check.Check) (ok bool, err erro
 	x.stream.Emit(k.event(res, detail, time.Time{}))
 	if res != held && s.Injected() {
 		k.section = "hypothesis"
+		s.explicit()
 		x.board.mu.Lock()
 		x.claims = append(x.claims, k)
 		x.board.mu.Unlock()
@@ -93,6 +95,7 @@ func (s *Session) Claim(ctx context.Context, c *check.Check) error {
 	}
 	defer done()
 	x := s.x
+	s.explicit()
 	list := []*check.Check{c}
 	if c.Kind == check.AlwaysSteady {
 		list = nil
@@ -119,6 +122,37 @@ func (s *Session) Claim(ctx context.Context, c *check.Check) error {
 		}
 	}
 	return nil
+}
+
+// explicit drops `always steady`, which stands for a hypothesis that nobody wrote, now that somebody writes one.
+func (s *Session) explicit() {
+	if !s.implicit {
+		return
+	}
+	s.implicit = false
+	x := s.x
+	for k, w := range x.watching {
+		x.board.unwatch(w)
+		delete(x.watching, k)
+	}
+	x.board.mu.Lock()
+	x.claims = nil
+	x.board.mu.Unlock()
+}
+
+// Operands reads what an expression is made of, on the samples and summaries as they are now.
+func (s *Session) Operands(ctx context.Context, e *expr.Expr) ([]event.Operand, error) {
+	ctx, done, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if _, err := s.fresh(ctx, e); err != nil {
+		return nil, err
+	}
+	s.x.board.mu.Lock()
+	defer s.x.board.mu.Unlock()
+	return operands(e, s.x.board.env(s.vars, time.Time{})), nil
 }
 
 // Standing is how a claim stands so far.
@@ -247,11 +281,19 @@ func (s *Session) endRound(ctx context.Context, hurry, last bool) {
 		if hurry && stopped == nil {
 			stopped = errHurry
 		}
+		stop := context.AfterFunc(ctx, func() { // nobody wants to wait any longer
+			x.abort(errHurry)
+			s.run.mu.Lock()
+			close(s.run.signaled)
+			s.run.signaled = make(chan struct{})
+			s.run.mu.Unlock()
+		})
 		x.settle(stopped)
 		x.judge(stopped != nil, true)
-		if !hurry && !last {
+		if !hurry && !last && ctx.Err() == nil {
 			x.after()
 		}
+		stop()
 		verdict = x.verdict(err)
 	}
 	x.stopSampling()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"chaos/actions"
 	"chaos/lang/check"
 	"chaos/lang/doc"
 	"chaos/lang/spec"
@@ -175,7 +176,7 @@ type (
 
 // diagnose compares what is used with what is here.
 func diagnose(m machine, uses []use) diagnosis {
-	d := diagnosis{OK: true, User: m.user, Root: m.uid == 0, Kernel: m.kernel, Chaos: m.basics(), Families: []doctorFamily{}}
+	d := diagnosis{OK: true, User: m.user(), Root: m.uid == 0, Kernel: m.kernel, Chaos: m.basics(), Families: []doctorFamily{}}
 	for _, n := range d.Chaos {
 		d.OK = d.OK && n.Status != no
 		if n.RootAdds != "" {
@@ -196,6 +197,9 @@ func diagnose(m machine, uses []use) diagnosis {
 			if n.RootAdds != "" {
 				d.RootAdds = append(d.RootAdds, c.Name+": "+n.RootAdds)
 			}
+			if n.RootAdds == allOfIt {
+				break
+			}
 		}
 	}
 	return d
@@ -206,7 +210,7 @@ func callHere(m machine, u use) doctorCall {
 	c := doctorCall{Name: u.spec.Name, Kind: u.spec.Kind, Status: yes, Lifetime: u.spec.Lifetime, Needs: []doctorNeed{}}
 	switch {
 	case u.spec.Irreversible(func(string) bool { return u.given }):
-		c.Lifetime = "irreversible"
+		c.Lifetime = string(actions.Irreversible)
 	case u.spec.UndoArg != "" && u.dir == "":
 		c.Note = "without `" + u.spec.UndoArg + ":` irreversible"
 	}
@@ -233,10 +237,20 @@ func callHere(m machine, u use) doctorCall {
 	if alternatives > 0 && found == 0 {
 		c.Status = no
 	}
+	if proc := m.kernelFeature("/proc", "").doctorNeed; proc.Status != yes && needsProc(u.spec, c.Lifetime) {
+		proc.Detail, proc.How = "see above", ""
+		c.Needs, c.Status = append(c.Needs, proc), no
+	}
 	if c.Status == no {
 		c.Lifetime = ""
 	}
 	return c
+}
+
+// needsProc tells what finds its processes in /proc, or has something to undo: the helper and the guardian start from
+// /proc/self/exe.
+func needsProc(c *spec.Call, lifetime string) bool {
+	return doc.FamilyOf(c.Name) == "process" || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
 }
 
 func (d diagnosis) write(w io.Writer, format string) error {
@@ -262,7 +276,7 @@ func (d diagnosis) text(l *layout) {
 	l.put(0, "", "", about+" on "+d.Kernel, "bold")
 	l.WriteString("\n  " + l.paint("head", "chaos itself") + "\n")
 	for _, n := range d.Chaos {
-		l.need(n, 4, true)
+		l.need(n, 4)
 	}
 	name := 0
 	for _, f := range d.Families {
@@ -324,19 +338,19 @@ func (l *layout) call(c doctorCall, column int) {
 	fmt.Fprintf(l, "    %s %s\n", l.paint(m[1], m[0]), strings.TrimRight(line, " "))
 	for _, n := range c.Needs {
 		if n.Status != yes {
-			l.need(n, 8, false)
+			l.need(n, 8)
 		}
 	}
 }
 
-func (l *layout) need(n doctorNeed, indent int, full bool) {
+func (l *layout) need(n doctorNeed, indent int) {
 	m := statusMarks[n.Status]
 	text := n.Kind + " " + n.Name
 	if n.Detail != "" {
 		text += ": " + n.Detail
 	}
 	if n.Status != yes && n.How != "" {
-		text += "; " + n.How
+		text += " – " + n.How
 	}
 	l.put(indent, m[0]+" ", m[1], text, "")
 }

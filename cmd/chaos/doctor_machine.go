@@ -44,7 +44,6 @@ type finding struct {
 // machine is what this process may do here, and where it is.
 type machine struct {
 	uid    int
-	user   string
 	kernel string
 	caps   uint64
 	yama   int // kernel.yama.ptrace_scope, 0 without yama
@@ -55,12 +54,6 @@ type machine struct {
 // lookAround reads it. Nothing is assumed to be there, not even /proc.
 func lookAround(runs string) machine {
 	m := machine{uid: os.Geteuid(), kernel: "Linux", runs: runs}
-	m.user = "uid " + strconv.Itoa(m.uid)
-	if u, err := user.LookupId(strconv.Itoa(m.uid)); err == nil && u.Username != "" {
-		m.user = u.Username
-	} else if m.uid == 0 {
-		m.user = "root"
-	}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		m.kernel = "Linux " + unix.ByteSliceToString(uts.Release[:])
@@ -80,6 +73,17 @@ func lookAround(runs string) machine {
 	return m
 }
 
+// user is its name. Not asked for in a plan: with cgo a look-up connects to the name service.
+func (m machine) user() string {
+	if u, err := user.LookupId(strconv.Itoa(m.uid)); err == nil && u.Username != "" {
+		return u.Username
+	}
+	if m.uid == 0 {
+		return "root"
+	}
+	return "uid " + strconv.Itoa(m.uid)
+}
+
 // basics is what every run needs.
 func (m machine) basics() []doctorNeed {
 	return []doctorNeed{m.kernelFeature("/proc", "").doctorNeed, m.kernelFeature("pidfd", "").doctorNeed, m.runsFolder()}
@@ -96,11 +100,17 @@ func (m machine) runsFolder() doctorNeed {
 		if errors.Is(err, unix.ENOENT) && dir != filepath.Dir(dir) {
 			continue
 		}
+		why := ""
 		switch {
+		case errors.Is(err, unix.EACCES):
+			why = "this user may not look into " + filepath.Dir(dir)
 		case err != nil || !info.IsDir():
-			n.Status, n.Detail, n.How = no, dir+" is no folder that can be used", "choose another with --runs DIR, or with XDG_STATE_HOME"
+			why = dir + " is no folder"
 		case unix.Access(dir, unix.W_OK) != nil:
-			n.Status, n.Detail, n.How = no, "this user may not write into "+dir, "choose another with --runs DIR, or with XDG_STATE_HOME"
+			why = "this user may not write into " + dir
+		}
+		if why != "" {
+			n.Status, n.Detail, n.How = no, why, "choose another with --runs DIR, or with XDG_STATE_HOME"
 		}
 		return n
 	}
@@ -160,13 +170,16 @@ var capabilities = map[string]capability{
 	"CAP_PERFMON":          {unix.CAP_PERFMON, "", "events of the kernel"},
 }
 
+// allOfIt is what root adds to what is for root only.
+const allOfIt = "all of it"
+
 func (m machine) privilege(n spec.Need) finding {
 	f := finding{doctorNeed: doctorNeed{Kind: n.Kind, Name: n.Name, Status: yes}}
 	c, isCap := capabilities[n.Name]
 	switch {
 	case n.Name == "root":
 		if m.uid != 0 {
-			f.Status, f.How, f.RootAdds = no, n.Install, "all of it"
+			f.Status, f.How, f.RootAdds = no, n.Install, allOfIt
 		}
 		return f
 	case n.Name == "terminal":
@@ -261,7 +274,11 @@ func (m machine) kernelFeature(name, install string) finding {
 		unix.Close(fd)
 	case "O_TMPFILE":
 		dir := os.TempDir()
-		ok, err := stress.Unnamed(dir)
+		_, err := os.Stat(dir)
+		ok := false
+		if err == nil {
+			ok, err = stress.Unnamed(dir)
+		}
 		switch {
 		case err != nil:
 			f.Status, f.Detail = partly, "nothing can be made in "+dir+" to find out; each file system is asked again by the plan"

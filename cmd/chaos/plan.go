@@ -11,6 +11,7 @@ import (
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/spec"
 	"chaos/runtime"
 	"chaos/runtime/secret"
 
@@ -150,6 +151,14 @@ func planOne(p prepared, reg runtime.Registries, runs string) (plannedScript, er
 	})
 	plans, problems := run.Plan(context.Background())
 	out := plannedScript{Script: p.path, Fit: len(problems) == 0, Params: map[string]string{}, Experiments: plans, Diagnostics: problems, sources: p.script.Sources}
+	here := lookAround(runs)
+	for _, x := range plans {
+		for i, n := range x.Needs { // what the machine has, whoever the target will be
+			if n.State == "unknown" && here.need(spec.Need{Kind: n.Kind, Name: n.Name, Install: n.Install}).Status == yes {
+				x.Needs[i].State = "here"
+			}
+		}
+	}
 	if problems == nil {
 		out.Diagnostics = []diag.Diagnostic{}
 	}

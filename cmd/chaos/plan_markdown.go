@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"chaos/actions"
 	"chaos/runtime"
 )
 
@@ -113,6 +112,8 @@ func mdStep(s runtime.PlannedStep) (target, lifetime, undo string) {
 	switch {
 	case s.Harmless:
 		return target, "", "not needed"
+	case s.Final:
+		return target, "final", "none: it is meant to stay"
 	case s.Irreversible():
 		return target, "⚠ **irreversible**", "none"
 	}
@@ -120,7 +121,7 @@ func mdStep(s runtime.PlannedStep) (target, lifetime, undo string) {
 	for _, u := range planUndo(s) {
 		lines = append(lines, mdText(u))
 	}
-	return target, fmt.Sprintf("%s: %s", s.Lifetime, lifetimeMeaning[actions.Lifetime(s.Lifetime)]), strings.Join(lines, "<br>")
+	return target, fmt.Sprintf("%s: %s", s.Lifetime, lifetimeMeaning[s.Lifetime]), strings.Join(lines, "<br>")
 }
 
 // mdCode writes text as code, whatever is in it.

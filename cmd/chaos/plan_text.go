@@ -184,6 +184,7 @@ func (l *layout) step(s runtime.PlannedStep) {
 	switch {
 	case s.State == runtime.Unfit:
 		mark, kind = "✗", "bad"
+	case s.Final:
 	case s.Kind == "step" && s.Irreversible():
 		mark, kind = "!", "warn"
 	case s.Kind == "step" && !s.Harmless:
@@ -242,6 +243,9 @@ func knownAs(when, why string) string {
 }
 
 func planLifetime(s runtime.PlannedStep) string {
+	if s.Final {
+		return "final: what rollback does is meant to stay"
+	}
 	if s.Irreversible() {
 		return "irreversible: nothing undoes it"
 	}
@@ -250,7 +254,7 @@ func planLifetime(s runtime.PlannedStep) string {
 
 // planUndo says how a step is undone, and when the run does it by itself.
 func planUndo(s runtime.PlannedStep) []string {
-	if s.Irreversible() {
+	if s.Irreversible() || s.Final {
 		return nil
 	}
 	out := slices.Clone(s.Undo)

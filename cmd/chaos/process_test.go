@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,8 +38,26 @@ type chaosProcess struct {
 	mark   string
 	runs   string
 	seen   map[int]string // start times of the processes that belong to the run, by pid
-	output bytes.Buffer
+	output output
 	exited chan struct{}
+}
+
+// output collects what a process prints while the test may read it.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 var marks int
@@ -238,7 +257,14 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 
 func TestSIGKILLOfTheRunnerUnderNginxLeavesNothing(t *testing.T) {
 	need(t, "nginx", "python3")
-	p := startChaos(t, "script", "../../examples/nginx/fizzbuzz-nginx.chaos")
+	// The example, but patient: this test is about what is left, not about how fast a busy machine is.
+	patient := strings.ReplaceAll(readAll(t, "../../examples/nginx/fizzbuzz-nginx.chaos"), "load.p99 < 100ms", "load.p99 < 1m")
+	script := "../../examples/nginx/patient.test.chaos"
+	if err := os.WriteFile(script, []byte(patient), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(script) })
+	p := startChaos(t, "script", script)
 	p.until("phase_entered", `"during"`)
 	if n := len(p.living()); n < 5 { // runner, helper, nginx and its worker, and one or both Python servers
 		t.Fatalf("only %d processes are there to be left behind", n)

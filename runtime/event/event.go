@@ -30,8 +30,11 @@ type wire struct {
 }
 
 // MarshalJSON is one line of the journal.
-func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(wire{Seq: e.Seq, Mono: e.Mono.Seconds(), Wall: e.Wall.UTC(), Kind: e.Data.EventKind(), Data: e.Data})
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.wire()) }
+
+// wire is what is marshalled. The journal does so directly: through MarshalJSON each line would be parsed again.
+func (e Event) wire() wire {
+	return wire{Seq: e.Seq, Mono: e.Mono.Seconds(), Wall: e.Wall.UTC(), Kind: e.Data.EventKind(), Data: e.Data}
 }
 
 // Place is a position in the script.

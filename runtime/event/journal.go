@@ -67,7 +67,7 @@ func SyncDir(dir string) error {
 
 // Append writes one line with one write(2), so that lines of a crash are whole or the last one.
 func (j *Journal) Append(e Event) error {
-	line, err := json.Marshal(e)
+	line, err := json.Marshal(e.wire())
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}

@@ -54,11 +54,18 @@ func TestSignalsAreNotIgnoredInChildren(t *testing.T) {
 	p := begin(t, c, shell(t, `exec sleep 1000`))
 	text := read(t, "/proc/"+strconv.Itoa(p.State().Pid)+"/status")
 	for line := range strings.Lines(text) {
-		if mask, ok := strings.CutPrefix(line, "SigIgn:"); ok && strings.Trim(mask, "\t\n0") != "" {
-			t.Errorf("ignored: %s", mask)
-		}
-		if mask, ok := strings.CutPrefix(line, "SigBlk:"); ok && strings.Trim(mask, "\t\n0") != "" {
-			t.Errorf("blocked: %s", mask)
+		for _, name := range []string{"SigIgn:", "SigBlk:"} {
+			text, ok := strings.CutPrefix(line, name)
+			if !ok {
+				continue
+			}
+			mask, err := strconv.ParseUint(strings.TrimSpace(text), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mask &= 1<<31 - 1; mask != 0 { // the signals 1 to 31; what whoever started the test does to real-time ones is not ours
+				t.Errorf("%s %x", name, mask)
+			}
 		}
 	}
 }

@@ -258,6 +258,10 @@ func (r *REPL) save(_ context.Context, arg string) bool {
 		r.view.say("bad", "✗ ", "not written: it would not check")
 		return false
 	}
+	if r.session.Redact(text) != text {
+		r.view.say("bad", "✗ ", "not written: the value of a secret stands in it; write `secret(\"NAME\")` instead")
+		return false
+	}
 	path := r.path(arg)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"chaos/lang/diag"
 	"chaos/lang/token"
@@ -82,14 +83,18 @@ func Terminal(history string, width func() int) (Lines, error) {
 
 type terminal struct {
 	rl       *readline.Instance
+	reading  atomic.Bool // readline's own flag lags behind: what is written right after Enter would be taken for a prompt's
 	history  string
 	complete func(string) ([]string, int)
+	latest   string   // entry of the history
 	before   []string // the lines above of an input of several
 }
 
 func (t *terminal) Read(p string) (string, error) {
 	t.rl.SetPrompt(p)
+	t.reading.Store(true)
 	line, err := t.rl.Readline()
+	t.reading.Store(false)
 	switch {
 	case errors.Is(err, readline.ErrInterrupt):
 		t.before = nil
@@ -104,10 +109,23 @@ func (t *terminal) Read(p string) (string, error) {
 	return line, nil
 }
 
-func (t *terminal) Out() io.Writer { return t.rl.Stdout() }
+func (t *terminal) Out() io.Writer { return t }
+
+// Write puts a line above the prompt while somebody types.
+func (t *terminal) Write(b []byte) (int, error) {
+	if t.reading.Load() {
+		return t.rl.Stdout().Write(b)
+	}
+	return t.rl.Config.Stdout.Write(b)
+}
 
 // Restore does not close the editor: that hangs while somebody reads.
-func (t *terminal) Restore() { t.rl.Terminal.ExitRawMode() }
+func (t *terminal) Restore() {
+	t.rl.Terminal.ExitRawMode()
+	if t.reading.Swap(false) {
+		io.WriteString(t.rl.Config.Stdout, "\r\x1b[J")
+	}
+}
 
 func (t *terminal) Completer(f func(string) ([]string, int)) { t.complete = f }
 
@@ -133,9 +151,10 @@ func (t *terminal) Do(line []rune, pos int) ([][]rune, int) {
 // Remember keeps an input as one entry, a block too. What holds a secret is not kept.
 func (t *terminal) Remember(input string) {
 	entry, ok := oneEntry(input)
-	if !ok {
+	if !ok || entry == t.latest {
 		return
 	}
+	t.latest = entry
 	t.rl.SaveHistory(entry)
 	appendHistory(t.history, entry)
 }

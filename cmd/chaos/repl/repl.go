@@ -97,8 +97,10 @@ func (r *REPL) Run() int {
 			continue
 		}
 		buffer = nil
-		r.cfg.Lines.Remember(text)
 		quit, ok := r.Input(text)
+		if r.session.Redact(text) == text { // behind the input: it may have told what is secret
+			r.cfg.Lines.Remember(text)
+		}
 		if quit {
 			return r.Leave(false)
 		}
@@ -122,11 +124,11 @@ var errInterrupted = errors.New("interrupted")
 
 // Leave undoes everything, newest first. With hurry nothing else is waited for. Only the first call does it.
 func (r *REPL) Leave(hurry bool) int {
+	if hurry {
+		r.Interrupt() // what runs, and a leaving that takes its time
+	}
 	r.leaving.Do(func() {
-		if hurry {
-			r.Interrupt()
-		}
-		if err := r.session.Record(r.script()); err != nil {
+		if err := r.session.Record(r.session.Redact(r.script())); err != nil {
 			r.view.note("the session's script is not kept: " + err.Error())
 		}
 		ctx, done := r.start()

@@ -31,6 +31,11 @@ func (r *REPL) typed(c chunk) (*expr.Expr, bool) {
 	if r.show(ck.diags, ck.sources...) {
 		return nil, false
 	}
+	return r.valueOf(ck, p)
+}
+
+// valueOf is the expression that a hidden piece became.
+func (r *REPL) valueOf(ck *checked, p *piece) (*expr.Expr, bool) {
 	for _, st := range ck.of(p) {
 		if let, ok := st.(*check.LetStmt); ok {
 			return let.Value, r.use(ck) // it may mention a probe that nothing did before
@@ -40,6 +45,9 @@ func (r *REPL) typed(c chunk) (*expr.Expr, bool) {
 }
 
 func (r *REPL) expression(ctx context.Context, c chunk) bool {
+	if readsWhole(c) {
+		return r.summary(ctx, c)
+	}
 	e, ok := r.typed(c)
 	if !ok {
 		return false
@@ -54,6 +62,50 @@ func (r *REPL) expression(ctx context.Context, c chunk) bool {
 	}
 	r.value(v)
 	return true
+}
+
+// readsWhole tells that an expression is about `during` or `after`.
+func readsWhole(c chunk) bool {
+	for i, t := range c.tokens {
+		if (t.Is("during") || t.Is("after")) && i+1 < len(c.tokens) && c.tokens[i+1].Is(".") && (i == 0 || !c.tokens[i-1].Is(".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// summary shows what a phase amounts to so far. A script may ask for that at its end only, so it is checked as there:
+// as a condition, or compared with nothing.
+func (r *REPL) summary(ctx context.Context, c chunk) bool {
+	var first *checked
+	for _, nothing := range []string{"", " != 0", ` != ""`} {
+		src := diag.NewSource(c.src.File, c.src.Text[:c.to]+nothing)
+		p := &piece{src: src, from: c.from, to: len(src.Text), prefix: "expect\n", where: hypothesis, hidden: true}
+		ck := r.book.with(p).check()
+		if first == nil {
+			first = ck
+		}
+		list := ck.claims(p)
+		if ck.diags.HasErrors() || len(list) != 1 || !r.use(ck) {
+			continue
+		}
+		ops, err := r.session.Operands(ctx, list[0].Cond)
+		if err != nil {
+			return r.fails(ctx, err)
+		}
+		for _, o := range ops {
+			r.view.say("", "", o.Text+" = "+o.Value)
+		}
+		if nothing == "" {
+			v, err := r.session.Eval(ctx, list[0].Cond)
+			if err != nil {
+				return r.fails(ctx, err)
+			}
+			r.value(v)
+		}
+		return true
+	}
+	return !r.show(first.diags, first.sources...)
 }
 
 // declare keeps a declaration, at the top of the script if it can stand there, else in the experiment.

@@ -173,14 +173,29 @@ func (a Actions) Inject(t *testing.T, e env.Env, name string, args Args) (action
 		t.Fatalf("missing: %+v", p.Missing)
 	}
 	led := &Ledger{}
+	// A test that fails half way leaves nothing either.
+	t.Cleanup(func() { a.cleanUp(e, led) })
 	f, err := p.Inject(context.Background(), led)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if f.Hold != nil {
+		t.Cleanup(func() { f.Hold.Close() })
 	}
 	if !led.AllApplied() {
 		t.Error("a record was not applied")
 	}
 	return f, led
+}
+
+func (a Actions) cleanUp(e env.Env, led *Ledger) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, u := range led.Undos() {
+		if r, ok := a.reg.Reverter(u.Kind); ok {
+			r.Revert(ctx, e, u)
+		}
+	}
 }
 
 // Intended is what is on disk when the run ends between the record and the act. It is undone here and elsewhere.
