@@ -148,13 +148,16 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 			x.left(event.Left{Text: f.text, Error: err.Error()})
 		}
 	}
+	untouched := false
 	for _, r := range slices.Backward(f.records) {
-		if err := x.undoRecord(f, r); err != nil {
+		foreign, err := x.undoRecord(f, r)
+		untouched = untouched || foreign
+		if err != nil {
 			failed = append(failed, err.Error())
 			x.left(event.Left{Text: f.text, Error: err.Error(), Manual: r.undo.Manual})
 		}
 	}
-	ev := event.FaultUndone{Step: f.step, Text: f.text, Name: f.name, Does: f.does, OK: len(failed) == 0, Phase: phase, Took: event.Seconds(time.Since(begun))}
+	ev := event.FaultUndone{Step: f.step, Text: f.text, Name: f.name, Does: f.does, OK: len(failed) == 0, Foreign: untouched, Phase: phase, Took: event.Seconds(time.Since(begun))}
 	if len(failed) > 0 {
 		ev.Error = failed[0]
 	}
@@ -162,7 +165,7 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	return ev.OK
 }
 
-func (x *experiment) undoRecord(f *fault, r record) error {
+func (x *experiment) undoRecord(f *fault, r record) (foreign bool, err error) {
 	begun := time.Now()
 	move := func(state, detail string, err error) {
 		ev := event.UndoState{ID: r.id, Step: f.step, State: state, Text: f.text, Detail: detail, Took: event.Seconds(time.Since(begun))}
@@ -172,7 +175,7 @@ func (x *experiment) undoRecord(f *fault, r record) error {
 		x.stream.Emit(ev)
 	}
 	move("reverting", "", nil)
-	foreign, err := undo.Revert(x.reg.Actions, x.env, r.undo)
+	foreign, err = undo.Revert(x.reg.Actions, x.env, r.undo)
 	if err == nil {
 		x.run.reverted(r.id)
 		recovery.Unseal(x.run.dir, r.id)
@@ -182,11 +185,10 @@ func (x *experiment) undoRecord(f *fault, r record) error {
 		move("failed", "", err)
 	case foreign:
 		move("reverted", event.Foreign, nil)
-		x.stream.Emit(event.Note{Text: fmt.Sprintf("%s: somebody else changed the value meanwhile; it is left as it is", f.text)})
 	default:
 		move("reverted", "", nil)
 	}
-	return err
+	return foreign, err
 }
 
 // undoing lists the faults being undone and still to be undone, for the answer to an impatient Ctrl-C.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"chaos/actions"
@@ -85,6 +84,11 @@ func (r *Run) farewell() {
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
 	if r.guardian != nil {
+		select {
+		case <-r.guardian.Died(): // that is known, and said
+			return
+		default:
+		}
 		if err := r.guardian.Close(); err != nil {
 			r.stream.Emit(event.Note{Text: "guardian: " + err.Error()})
 		}
@@ -112,8 +116,7 @@ func (r *Run) leftBehind(ctx context.Context) []diag.Diagnostic {
 			recovery.Forget(ctx, r.opts.Registries.Actions, old)
 		}
 		if old.Unrecovered() {
-			out = append(out, diag.Errorf(diag.Unfit, diag.Span{File: filepath.Join(old.Dir, event.JournalName), Start: diag.Pos{Line: 1, Col: 1}},
-				"run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).WithHint("undo it with `chaos recover %s`", old.ID))
+			out = append(out, leftOver(old))
 		}
 	}
 	return out

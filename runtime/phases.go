@@ -332,6 +332,12 @@ func (x *experiment) inject() (err error) {
 	for _, k := range x.claims {
 		names = append(names, x.summarised(k)...)
 	}
+	for _, def := range x.def.Probes {
+		if every, _ := x.duration(def.Every, x.vars, defaultPeriod); every > 2*time.Second && slices.Contains(names, def.Name) {
+			x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: event.During, Text: fmt.Sprintf("wait for a sample of `%s`, so that it sees the world after the last step", def.Name),
+				Most: event.Seconds(every), At: place(def.Span)})
+		}
+	}
 	if !x.board.until(x.ctx.Done(), func() bool { return x.board.have(names, last) }) {
 		return context.Cause(x.ctx)
 	}

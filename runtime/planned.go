@@ -215,6 +215,10 @@ func (r *Run) unrecovered(ctx context.Context) []diag.Diagnostic {
 
 func leftOver(old *recovery.Run) diag.Diagnostic {
 	at := diag.Span{File: filepath.Join(old.Dir, event.JournalName), Start: diag.Pos{Line: 1, Col: 1}}
+	if old.Damaged != "" {
+		return diag.Errorf(diag.Unfit, at, "run %s died, and nobody knows what it left: %s", old.ID, old.Damaged).
+			WithHint("`chaos recover %s` undoes what can still be read", old.ID)
+	}
 	return diag.Errorf(diag.Unfit, at, "run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).
 		WithHint("undo it with `chaos recover %s`", old.ID)
 }

@@ -141,17 +141,27 @@ func (r *Run) Interrupt(signal string) {
 	}
 }
 
-// untilSignal returns a context that the next signal ends.
+// untilSignal returns a context that the next signal ends, but never the first: that one aborts, and still gets its look
+// at the steady state.
 func (r *Run) untilSignal(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	r.mu.Lock()
-	next := r.signaled
+	enough := max(r.signals+1, 2)
 	r.mu.Unlock()
 	go func() {
-		select {
-		case <-next:
-			cancel()
-		case <-ctx.Done():
+		for {
+			r.mu.Lock()
+			next, now := r.signaled, r.signals
+			r.mu.Unlock()
+			if now >= enough {
+				cancel()
+				return
+			}
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	return ctx, cancel
@@ -233,6 +243,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	r.mu.Unlock()
 	r.stream.Emit(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
 	if jerr := r.stream.Err(); jerr != nil {
+		res.Exit = worse(res.Exit, exitInconclusive) // what cannot be read again cannot be trusted
 		return res, fmt.Errorf("the journal could not be written to the end: %w", jerr)
 	}
 	return res, nil

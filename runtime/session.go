@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chaos/lang/check"
@@ -38,18 +39,21 @@ type Session struct {
 	exit     int
 	left     []event.Left
 
-	busy  sync.Mutex // held while an input runs, and while a round ends
-	x     *experiment
-	vars  *vars  // what inject has bound
-	open  *scope // the faults of inject
-	setup *scope
-	round int
-	armed map[string]bool // guards
+	busy    sync.Mutex // held while an input runs, and while a round ends
+	x       *experiment
+	vars    *vars  // what inject has bound
+	open    *scope // the faults of inject
+	setup   *scope
+	round   int
+	entered bool // the journal knows of the round
+	phase   event.Phase
+	armed   map[string]bool // guards
 
 	implicit bool // the hypothesis is `always steady`, which nobody wrote
 	live     context.CancelFunc
 
 	hidden map[string]string // secrets
+	redact atomic.Pointer[func(string) string]
 
 	mu     sync.Mutex
 	count  int
@@ -102,14 +106,13 @@ func (s *Session) newRound(known *vars) {
 	for name, v := range known.m {
 		s.vars.m[name] = v
 	}
-	if s.journal != nil {
-		s.enterRound()
-	}
+	s.entered, s.phase = false, ""
 }
 
 // enterRound makes the round the one that a dead guardian or helper aborts, and that a guard's trip ends at once.
 func (s *Session) enterRound() {
 	x := s.x
+	s.entered = true
 	s.run.mu.Lock()
 	s.run.current = x
 	s.run.mu.Unlock()
@@ -130,12 +133,11 @@ func (s *Session) enterRound() {
 		case <-over.Done():
 			return
 		}
-		select {
-		case <-x.ctx.Done(): // a guard, a helper: whoever runs is told by its context, and then all is undone
-			s.busy.Lock()
-			defer s.busy.Unlock()
+		<-x.ctx.Done() // a guard, a helper: whoever runs is told by its context, and then all is undone
+		s.busy.Lock()
+		defer s.busy.Unlock()
+		if over.Err() == nil { // nobody was quicker
 			s.afterAbort()
-		case <-over.Done():
 		}
 	}()
 }
@@ -143,6 +145,9 @@ func (s *Session) enterRound() {
 // begin makes the run's folder. It is not made before something happens that belongs into a journal.
 func (s *Session) begin() error {
 	if s.journal != nil {
+		if !s.entered {
+			s.enterRound()
+		}
 		return nil
 	}
 	journal, lock, err := s.run.createFolder()
@@ -219,15 +224,17 @@ func (s *Session) hide(hidden map[string]string) {
 		s.hidden[name] = v
 	}
 	if fresh {
-		s.run.opts.Redact = secret.Redactor(s.hidden)
-		s.run.stream.Redact(s.run.opts.Redact)
+		f := secret.Redactor(s.hidden)
+		s.run.opts.Redact = f
+		s.run.stream.Redact(f)
+		s.redact.Store(&f)
 	}
 }
 
 // Redact hides secrets in a text.
 func (s *Session) Redact(text string) string {
-	if f := s.run.opts.Redact; f != nil {
-		return f(text)
+	if f := s.redact.Load(); f != nil && *f != nil {
+		return (*f)(text)
 	}
 	return text
 }
@@ -253,21 +260,32 @@ func (s *Session) arm() {
 	}
 }
 
+// present is the round and what it has bound. Somebody else may end it at any moment; then what is asked of it is void.
+func (s *Session) present() (*experiment, *vars) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	return s.x, s.vars
+}
+
 // Open tells whether a probe is being sampled, so that it cannot be declared anew.
 func (s *Session) Open(probe string) bool {
-	s.x.board.mu.Lock()
-	defer s.x.board.mu.Unlock()
-	_, ok := s.x.board.probes[probe]
+	x, _ := s.present()
+	x.board.mu.Lock()
+	defer x.board.mu.Unlock()
+	_, ok := x.board.probes[probe]
 	return ok
 }
 
 // Bind gives a name a value, as a `let` that was reached.
-func (s *Session) Bind(name string, v value.Value) { s.vars.set(name, v) }
+func (s *Session) Bind(name string, v value.Value) {
+	_, vars := s.present()
+	vars.set(name, v)
+}
 
 // Eval evaluates an expression on samples that started after the latest step.
 func (s *Session) Eval(ctx context.Context, e *expr.Expr) (value.Value, error) {
-	if len(s.x.probesIn(e, s.vars)) == 0 { // nothing is looked at, so nothing has to begin
-		return s.x.eval(e, s.vars, time.Time{}), nil
+	if x, vars := s.present(); len(x.probesIn(e, vars)) == 0 { // nothing is looked at, so nothing has to begin
+		return x.eval(e, vars, time.Time{}), nil
 	}
 	ctx, done, err := s.start(ctx)
 	if err != nil {
@@ -324,8 +342,8 @@ func (s *Session) Watch(ctx context.Context, e *expr.Expr, see func(value.Value)
 
 // Sample calls a probe once. A streaming one runs for a period.
 func (s *Session) Sample(ctx context.Context, c *check.Call) (value.Value, error) {
-	x := s.x
-	args, missing := x.arguments(c, s.vars)
+	x, vars := s.present()
+	args, missing := x.arguments(c, vars)
 	if missing != "" {
 		return value.Value{}, errors.New(missing)
 	}
@@ -388,7 +406,14 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 		s.x.stopSampling()
 		return exitHeld, nil
 	}
-	s.endRound(ctx, hurry, true)
+	if !s.entered && len(s.setup.faults) > 0 {
+		s.enterRound()
+	}
+	if s.entered {
+		s.endRound(ctx, hurry, true)
+	} else {
+		s.x.stopSampling()
+	}
 	if err := s.shared.Hold.Close(); err != nil {
 		s.run.stream.Emit(event.Note{Text: "the helper process: " + err.Error()})
 		s.exit = worse(s.exit, exitNotRestored)

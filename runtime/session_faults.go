@@ -76,6 +76,10 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 			return nil, err
 		}
 	}
+	if s.phase != phase {
+		s.phase = phase
+		x.stream.Emit(event.PhaseEntered{Phase: phase, Title: titleOf(x.def, phase)})
+	}
 	in := &scope{}
 	b := block{phase: phase, scope: in, vars: s.vars}
 	lasts, err := x.duration(x.def.Deadline, x.vars, s.deadline)
@@ -118,6 +122,15 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 		faults = append(faults, s.keep(f, lasts, phase == event.Setup, timed))
 	}
 	return faults, nil
+}
+
+// titleOf is the title of the section of a phase.
+func titleOf(def *check.Experiment, phase event.Phase) string {
+	section := map[event.Phase]*check.Section{event.Setup: def.Setup, event.During: def.Inject, event.Rollback: def.Rollback}[phase]
+	if section == nil {
+		return ""
+	}
+	return section.Title
 }
 
 // untimed takes the `for` off a step: it becomes the time after which the fault ends by itself.

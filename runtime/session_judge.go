@@ -14,6 +14,9 @@ import (
 
 // Planned is what a step would do.
 type Planned struct {
+	Step         *check.Step
+	Err          error  // why it cannot be done
+	Later        string // why that is not known yet: what it acts on comes with the steps before it
 	Does         string
 	Targets      []string
 	Undo         []string
@@ -23,25 +26,58 @@ type Planned struct {
 	Harmless     bool
 }
 
-// Plan looks up what a step would do now. It has no side effect.
-func (s *Session) Plan(ctx context.Context, step *check.Step) (Planned, error) {
-	x := s.x
-	args, missing := x.arguments(step.Call, s.vars)
+// Plan looks up what the steps in statements would do now. It has no side effect.
+func (s *Session) Plan(ctx context.Context, list []check.Stmt) []Planned {
+	x, v := s.present()
+	return x.planned(ctx, list, v)
+}
+
+func (x *experiment) planned(ctx context.Context, list []check.Stmt, v *vars) (out []Planned) {
+	for _, st := range list {
+		switch st := st.(type) {
+		case *check.Step:
+			out = append(out, x.plannedStep(ctx, st, v))
+		case *check.Repeat:
+			out = append(out, x.planned(ctx, st.Body, v)...)
+		case *check.When:
+			out = append(append(out, x.planned(ctx, st.Then, v)...), x.planned(ctx, st.Else, v)...)
+		case *check.Parallel:
+			out = append(out, x.planned(ctx, st.Branches, v)...)
+		case *check.Do:
+			out = append(out, x.planned(ctx, st.Body, v)...)
+		case *check.Composite:
+			args := newVars(x.vars)
+			for _, a := range st.Args {
+				if val := x.eval(a.Value, v, time.Time{}); !val.IsMissing() {
+					args.set(a.Name, val)
+				}
+			}
+			out = append(out, x.planned(ctx, st.Body, args)...)
+		}
+	}
+	return out
+}
+
+func (x *experiment) plannedStep(ctx context.Context, step *check.Step, v *vars) Planned {
+	out := Planned{Step: step, Harmless: step.Call.Spec.Harmless, Irreversible: irreversibleSpec(step.Call.Spec, step.Call)}
+	args, missing := x.arguments(step.Call, v)
 	if missing != "" {
-		return Planned{}, errors.New(missing)
+		out.Later = missing
+		return out
 	}
-	plan, err := x.planStep(ctx, step, args, s.vars)
+	plan, err := x.planStep(ctx, step, args, v)
 	if err != nil {
-		return Planned{}, err
+		out.Err = err
+		return out
 	}
-	out := Planned{Does: plan.Does, Undo: plan.Undo, Lifetime: lifetime(step.Call.Spec, plan), Harmless: step.Call.Spec.Harmless, Irreversible: irreversible(step.Call, plan)}
+	out.Does, out.Undo, out.Lifetime, out.Irreversible = plan.Does, plan.Undo, lifetime(step.Call.Spec, plan), irreversible(step.Call, plan)
 	for _, t := range plan.Targets {
 		out.Targets = append(out.Targets, t.String())
 	}
 	if len(plan.Missing) > 0 {
 		out.Missing = needs(plan.Missing)
 	}
-	return out, nil
+	return out
 }
 
 func irreversible(c *check.Call, p actions.Plan) bool {
@@ -53,7 +89,10 @@ func irreversibleSpec(s *spec.Call, c *check.Call) bool {
 }
 
 // Injected tells whether the round has begun to break things.
-func (s *Session) Injected() bool { return !s.x.injectAt.IsZero() }
+func (s *Session) Injected() bool {
+	x, _ := s.present()
+	return !x.injectAt.IsZero()
+}
 
 // Expect judges a condition once, on samples that started after the latest step. A false one that was expected while
 // something is broken counts against the hypothesis.
@@ -74,7 +113,7 @@ func (s *Session) Expect(ctx context.Context, c *check.Check) (ok bool, err erro
 	x.board.mu.Unlock()
 	res, detail := k.judge(time.Now(), false)
 	x.stream.Emit(k.event(res, detail, time.Time{}))
-	if res != held && s.Injected() {
+	if res != held && !x.injectAt.IsZero() {
 		k.section = "hypothesis"
 		s.explicit()
 		x.board.mu.Lock()
@@ -164,7 +203,7 @@ type Standing struct {
 
 // Standings tells how the hypothesis stands, without deciding it.
 func (s *Session) Standings() []Standing {
-	x := s.x
+	x, _ := s.present()
 	x.board.mu.Lock()
 	defer x.board.mu.Unlock()
 	var out []Standing
@@ -199,7 +238,7 @@ func (s *Session) Steady(ctx context.Context) (what string, err error) {
 		return "", err
 	}
 	phase := event.Before
-	if s.Injected() {
+	if !x.injectAt.IsZero() {
 		phase = event.During
 	}
 	x.stream.Emit(event.PhaseEntered{Phase: event.Before, Title: x.def.Steady.Title, Detail: x.windowText()})
@@ -266,7 +305,7 @@ func (s *Session) endRound(ctx context.Context, hurry, last bool) {
 	if x.ctx.Err() != nil {
 		err = context.Cause(x.ctx)
 	}
-	injected := s.Injected()
+	injected := !x.injectAt.IsZero()
 	if injected && err == nil && !hurry {
 		s.lastLook(ctx)
 	}
@@ -340,4 +379,10 @@ func (s *Session) undoAll(from *scope, phase event.Phase) {
 		s.x.undoFault(f, phase)
 		s.forget(f)
 	}
+}
+
+// Aborted tells that an input was ended by its round: by a guard, or by the loss of a helper, which said so.
+func Aborted(err error) bool {
+	var a *abort
+	return errors.As(err, &a)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,5 +116,65 @@ func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 	q := startChaos(t, "script", script, "--runs", small)
 	if code := q.code(); code != 2 {
 		t.Errorf("exit %d, want 2\n%s", code, q.output.String())
+	}
+}
+
+// A journal from which somebody took a line does not count as clean.
+func TestADamagedJournalIsNoCleanOne(t *testing.T) {
+	for name, damage := range map[string]func(string) string{
+		"a line taken away": func(s string) string {
+			return strings.Join(slices.DeleteFunc(strings.SplitAfter(s, "\n"), func(l string) bool { return strings.Contains(l, "undo_intended") }), "")
+		},
+		"emptied": func(string) string { return "" },
+		"garbage": func(string) string { return "garbage\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			script, _ := scene(t, "    test.mark(\"mark1\")\n    wait 5m")
+			p := startChaos(t, "script", script)
+			p.until("waiting", "5m")
+			guard := p.pidOf("guard")
+			syscall.Kill(guard, syscall.SIGSTOP)
+			p.cmd.Process.Kill()
+			syscall.Kill(guard, syscall.SIGKILL)
+			waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+			path := filepath.Join(p.theRun().Dir, "journal.jsonl")
+			if err := os.WriteFile(path, []byte(damage(readAll(t, path))), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := p.chaos("recover"); code != 6 || !strings.Contains(out, "nobody knows") {
+				t.Errorf("recover: %d %s", code, out)
+			}
+			if out, code := p.chaos("script", script); code != 2 || !strings.Contains(out, "nobody knows what it left") {
+				t.Errorf("a new run: %d %s", code, out)
+			}
+		})
+	}
+}
+
+// The first signal aborts, and still gets its look at the steady state: everything is undone, so that is a 4.
+func TestOneSignalInAfterIsNoSix(t *testing.T) {
+	p := startChaos(t, "script", writeScript(t, `experiment "after" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady {
+    window: 1s
+    expect none == 0
+  }
+  hypothesis { always none == 0 }
+  inject { test.mark("mark1") for 50ms }
+}
+`))
+	p.until("phase_entered", `"after"`)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.code(); code != 4 {
+		t.Errorf("exit %d, want 4\n%s", code, p.output.String())
+	}
+}
+
+// What a script or a command says is shown, and never obeyed by the terminal.
+func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
+	p := startChaos(t, "script", writeScript(t, "experiment \"a\\u001b[2Jb\" {\n  setup {\n    log(\"x\\u001b[31m\\u0007\")\n    exec.run(\"sh\", args: [\"-c\", \"printf '\\\\033[2Jboo' >&2; exit 3\"])\n  }\n}\n"))
+	p.code()
+	if out := p.output.String(); strings.ContainsAny(out, "\x1b\x07") || !strings.Contains(out, "boo") {
+		t.Errorf("%q", out)
 	}
 }

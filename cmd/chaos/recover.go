@@ -9,6 +9,7 @@ import (
 
 	"chaos/lang/value"
 	"chaos/runtime/env"
+	"chaos/runtime/filefail"
 	"chaos/runtime/recovery"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ Without RUN it looks at all runs. Exits with 0 when nothing is left, with 6 when
 			if err != nil {
 				return err
 			}
-			list, err := chosen(dir, args)
+			list, err := chosen(dir, runs != "", args)
 			if err != nil {
 				return err
 			}
@@ -59,8 +60,11 @@ func runsDir(flag string) (string, error) {
 }
 
 // chosen is the run that was named, or else every run.
-func chosen(dir string, args []string) ([]*recovery.Run, error) {
+func chosen(dir string, given bool, args []string) ([]*recovery.Run, error) {
 	if len(args) == 0 {
+		if _, err := os.Stat(dir); given && err != nil {
+			return nil, fmt.Errorf("--runs: %s: %s", dir, filefail.Why(err))
+		}
 		return recovery.List(dir)
 	}
 	r, err := recovery.Find(dir, args[0], nil)
@@ -95,6 +99,10 @@ func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
 		e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
 		left, err := recovery.Undo(registries().Actions, e, r, "recover")
 		lock.Close()
+		if r.Damaged != "" {
+			code = exitLeft
+			fmt.Fprintf(out, "  nobody knows what else it did: %s; look at the machine, then remove %s\n", r.Damaged, r.Dir)
+		}
 		for _, l := range left {
 			code = exitLeft
 			fmt.Fprintf(out, "  NOT UNDONE %s: %s\n", l.Text, l.Error)
@@ -105,7 +113,7 @@ func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
 		if err != nil {
 			return exitLeft, fmt.Errorf("run %s: its journal cannot be finished: %w", r.ID, err)
 		}
-		if len(left) == 0 {
+		if len(left) == 0 && r.Damaged == "" {
 			fmt.Fprintf(out, "  undone\n")
 		}
 	}
@@ -185,10 +193,14 @@ func stopRun(out io.Writer, r *recovery.Run) (int, error) {
 		return exitUsage, fmt.Errorf("run %s: pid %d: %w", r.ID, r.Pid, err)
 	}
 	defer unix.Close(fd)
-	if again, err := recovery.Read(r.Dir); err != nil || !again.Alive {
+	again, err := recovery.Read(r.Dir)
+	if err != nil || !again.Alive {
 		return 0, nil
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+	// One that is stopping already is waited for: a second signal would end its look at the steady state.
+	if again.Aborting {
+		fmt.Fprintf(out, "run %s: it is being aborted already\n", r.ID)
+	} else if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
 		return exitUsage, fmt.Errorf("run %s: pid %d: %w", r.ID, r.Pid, err)
 	}
 	fmt.Fprintf(out, "run %s: aborting, undoing everything\n", r.ID)

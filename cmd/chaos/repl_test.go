@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,6 +175,25 @@ func TestSIGKILLOfThePromptLeavesNothing(t *testing.T) {
 			return os.IsNotExist(err) && procState(pid) == "S" && len(p.living()) == 0
 		})
 		t.Logf("all gone %s after SIGKILL", time.Since(begun).Round(time.Millisecond))
+		if out, code := p.chaos("recover"); code != 0 {
+			t.Errorf("recover: %d %s", code, out)
+		}
+	}
+}
+
+func TestSIGKILLAtAnyInstantOfASession(t *testing.T) {
+	for i := range 12 {
+		pid := victim(t)
+		mark := filepath.Join(t.TempDir(), "mark")
+		instant := time.Duration(rand.IntN(150)) * time.Millisecond
+		p := startPrompt(t, "repl")
+		p.press(fmt.Sprintf("process.start(\"sleep\", args: [\"300\"]) as w\nprocess.pause(pid: %d)\ntest.mark(%q)\nprocess.pause(w) for 20ms\n:undo\nprobe st = process.state(w) every 10ms\nst\n:judge\n:quit\n", pid, mark))
+		time.Sleep(instant)
+		p.cmd.Process.Kill()
+		waitFor(t, fmt.Sprintf("draw %d, %s: everything to be undone", i, instant), func() bool {
+			_, err := os.Stat(mark)
+			return os.IsNotExist(err) && procState(pid) == "S" && len(p.living()) == 0
+		})
 		if out, code := p.chaos("recover"); code != 0 {
 			t.Errorf("recover: %d %s", code, out)
 		}

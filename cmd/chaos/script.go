@@ -20,6 +20,7 @@ import (
 	"chaos/lang/syntax"
 	"chaos/runtime"
 	"chaos/runtime/event"
+	"chaos/runtime/filefail"
 	"chaos/runtime/secret"
 
 	"github.com/spf13/cobra"
@@ -121,7 +122,12 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	defer done()
+	defer func() {
+		if derr := done(); derr != nil && err == nil && !errors.Is(derr, syscall.EPIPE) {
+			fmt.Fprintf(os.Stderr, "chaos: --events: %s\n", filefail.Why(derr))
+			code = runtime.Worse(code, 5)
+		}
+	}()
 	sinks = append(sinks, written)
 	worst := 0
 	for _, p := range ready {
@@ -259,23 +265,37 @@ func listen(run *runtime.Run) (stop func() (interrupted bool)) {
 }
 
 // outputs opens where text and events go.
-func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func(), err error) {
+func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func() error, err error) {
 	switch f.events {
 	case "":
-		return os.Stdout, nil, func() {}, nil
+		return os.Stdout, nil, func() error { return nil }, nil
 	case "-":
-		return os.Stderr, []event.Sink{jsonLines(os.Stdout)}, func() {}, nil
+		sink := &jsonLines{w: os.Stdout}
+		return os.Stderr, []event.Sink{sink}, func() error { return sink.err }, nil
 	}
 	file, err := os.OpenFile(f.events, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("--events: %w", err)
+		return nil, nil, nil, fmt.Errorf("--events: %s: %s", f.events, filefail.Why(err))
 	}
-	return os.Stdout, []event.Sink{jsonLines(file)}, func() { file.Close() }, nil
+	sink := &jsonLines{w: file}
+	return os.Stdout, []event.Sink{sink}, func() error { return errors.Join(sink.err, file.Close()) }, nil
 }
 
-func jsonLines(w io.Writer) event.Sink {
-	enc := json.NewEncoder(w)
-	return event.SinkFunc(func(e event.Event) { enc.Encode(e) })
+// jsonLines writes events as JSON, one a line. The first failure is kept: a run does not stop for its listeners.
+type jsonLines struct {
+	w   io.Writer
+	err error
+}
+
+func (j *jsonLines) Event(e event.Event) {
+	if j.err != nil {
+		return
+	}
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = j.w.Write(append(line, '\n'))
+	}
+	j.err = err
 }
 
 // outside is what the command line and the environment give to a script.

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
+	"chaos/lang/value"
 	"chaos/runtime/event"
 
 	"golang.org/x/term"
@@ -140,6 +142,9 @@ func (t *terminal) line(indent int, mark, kind, text, right string) {
 	if mark != "" {
 		room -= 2
 	}
+	if mark == "⚡" { // it takes two cells
+		room--
+	}
 	rightLen := utf8.RuneCountInString(right)
 	text = oneLine(text)
 	if rightLen > 0 && utf8.RuneCountInString(text)+rightLen+2 > room {
@@ -187,6 +192,16 @@ func (t *terminal) heading(name, title, detail string) {
 	fmt.Fprintf(t.w, "%s%s%s\n", when, text, detail)
 }
 
+// shown replaces what a terminal would obey rather than show: what a script or a command says is no command to it.
+func shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
 func cut(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -208,6 +223,9 @@ func (t *terminal) Event(e event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mono, t.at = e.Mono, time.Now()
+	if _, sample := e.Data.(event.Sample); !sample { // a sample's words are made by Short, which escapes
+		e.Data = event.Rewrite(e.Data, shown)
+	}
 	switch d := e.Data.(type) {
 	case event.RunStarted:
 		t.erase()
@@ -340,7 +358,7 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 		right = ""
 	}
 	if s.For > 0 {
-		right = join(right, "for "+clock(time.Duration(s.For)))
+		right = join(right, "for "+value.DurationOf(time.Duration(s.For)).Short())
 	}
 	right = join(right, took(d.Took))
 	switch {
@@ -392,6 +410,10 @@ func (t *terminal) undone(d event.FaultUndone) {
 	}
 	if d.Name != "" && !strings.Contains(text, d.Name) {
 		text = d.Name + ": " + text
+	}
+	if d.Foreign {
+		t.line(2, "!", "warn", "left alone, since somebody else changed it meanwhile: "+text, took(d.Took))
+		return
 	}
 	if d.OK {
 		t.line(2, "↶", "good", "undone: "+text, took(d.Took))

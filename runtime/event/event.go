@@ -174,14 +174,15 @@ type (
 	}
 	// FaultUndone closes a fault: all its records are reverted, or what is left is named.
 	FaultUndone struct {
-		Step  int     `json:"step"`
-		Text  string  `json:"text"`
-		Name  string  `json:"name,omitempty"` // its `as`
-		Does  string  `json:"does,omitempty"`
-		OK    bool    `json:"ok"`
-		Error string  `json:"error,omitempty"`
-		Phase Phase   `json:"phase"`
-		Took  Seconds `json:"took"`
+		Step    int     `json:"step"`
+		Text    string  `json:"text"`
+		Name    string  `json:"name,omitempty"` // its `as`
+		Does    string  `json:"does,omitempty"`
+		OK      bool    `json:"ok"`
+		Foreign bool    `json:"foreign,omitempty"` // somebody else changed it meanwhile, so it was left alone
+		Error   string  `json:"error,omitempty"`
+		Phase   Phase   `json:"phase"`
+		Took    Seconds `json:"took"`
 	}
 	// Sample is one sample of a probe. State is a streaming probe's window.
 	Sample struct {
@@ -355,6 +356,9 @@ func (s *Stream) emit(d Data) error {
 	if s.jour != nil {
 		if err = s.jour.Append(e); err != nil && s.err == nil {
 			s.err = err
+		}
+		if err != nil { // its number goes to the next one: a number that is missing means a line that was taken away
+			s.seq--
 		}
 	}
 	for _, k := range s.sinks {

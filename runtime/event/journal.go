@@ -71,7 +71,12 @@ func (j *Journal) Append(e Event) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, err = j.f.Write(append(line, '\n'))
+	n, err := j.f.Write(append(line, '\n'))
+	if err != nil && n > 0 { // a full disk: half a line would spoil the next one
+		if info, serr := j.f.Stat(); serr == nil {
+			j.f.Truncate(info.Size() - int64(n))
+		}
+	}
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 	"chaos/actions"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
+	"chaos/runtime/filefail"
 	"chaos/runtime/undo"
 
 	"golang.org/x/sys/unix"
@@ -41,22 +42,26 @@ type Open struct {
 
 // Run is a run as its folder tells it.
 type Run struct {
-	ID      string
-	Dir     string
-	Script  string
-	Folder  string // the script's
-	Pid     int
-	Started time.Time
-	Ended   bool
-	Exit    int
-	Open    []Open // oldest first
-	Seq     uint64 // of the last event
-	Alive   bool   // its runner holds its lock
-	Guarded bool   // its guardian lives
+	ID       string
+	Dir      string
+	Script   string
+	Folder   string // the script's
+	Pid      int
+	Started  time.Time
+	Ended    bool
+	Exit     int
+	Aborting bool   // it has been told to stop
+	Open     []Open // oldest first
+	Seq      uint64 // of the last event
+	Damaged  string // not empty: the journal does not tell everything, and why
+	Alive    bool   // its runner holds its lock
+	Guarded  bool   // its guardian lives
 }
 
 // Unrecovered tells that the run's faults may still be there and nobody is undoing them.
-func (r *Run) Unrecovered() bool { return !r.Alive && !r.Guarded && len(r.Open) > 0 }
+func (r *Run) Unrecovered() bool {
+	return !r.Alive && !r.Guarded && (len(r.Open) > 0 || r.Damaged != "")
+}
 
 // Status is one word for lists.
 func (r *Run) Status() string {
@@ -65,6 +70,8 @@ func (r *Run) Status() string {
 		return "running"
 	case r.Guarded:
 		return "being undone"
+	case r.Damaged != "":
+		return "damaged"
 	case len(r.Open) > 0:
 		return "unrecovered"
 	case !r.Ended:
@@ -75,12 +82,22 @@ func (r *Run) Status() string {
 
 // Read reads a run's folder. A torn last line is what a crash leaves and is ignored.
 func Read(dir string) (*Run, error) {
+	r := &Run{ID: filepath.Base(dir), Dir: dir}
+	if info, err := os.Stat(dir); err == nil {
+		r.Started = info.ModTime() // until the journal says it better
+	}
+	r.Alive = locked(filepath.Join(dir, RunnerLock))
+	r.Guarded = locked(filepath.Join(dir, GuardianLock))
 	data, err := os.ReadFile(filepath.Join(dir, event.JournalName))
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	r := &Run{ID: filepath.Base(dir), Dir: dir}
+	if err != nil {
+		r.Damaged = "its journal cannot be read: " + filefail.Why(err)
+		return r, nil
+	}
 	open := map[string]int{}
+	seen := map[uint64]bool{}
 	for _, line := range bytes.Split(data, []byte("\n")) {
 		var l struct {
 			Seq  uint64
@@ -92,6 +109,7 @@ func Read(dir string) (*Run, error) {
 			continue
 		}
 		r.Seq = max(r.Seq, l.Seq)
+		seen[l.Seq] = true
 		switch l.Kind {
 		case "run_started":
 			var d event.RunStarted
@@ -117,6 +135,8 @@ func Read(dir string) (*Run, error) {
 			}
 			open[d.ID] = len(r.Open)
 			r.Open = append(r.Open, o)
+		case "abort":
+			r.Aborting = true
 		case "undo_state":
 			var d struct{ ID, State string }
 			json.Unmarshal(l.Data, &d)
@@ -126,8 +146,17 @@ func Read(dir string) (*Run, error) {
 		}
 	}
 	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool { return o.State == "reverted" })
-	r.Alive = locked(filepath.Join(dir, RunnerLock))
-	r.Guarded = locked(filepath.Join(dir, GuardianLock))
+	// A torn line is the last of a process; the next one to write goes on with its number. So a number that is missing is a
+	// line that somebody took away, and what it said nobody knows.
+	// An empty one is what a run leaves that was killed as it began; once it had a guardian, it had something to undo.
+	_, err = os.Stat(filepath.Join(dir, GuardianLock))
+	switch {
+	case r.Alive:
+	case len(seen) == 0 && (err == nil || bytes.IndexByte(data, '\n') >= 0):
+		r.Damaged = "its journal holds nothing that can be read"
+	case uint64(len(seen)) != r.Seq:
+		r.Damaged = fmt.Sprintf("its journal has only %d of %d lines", len(seen), r.Seq)
+	}
 	return r, nil
 }
 

@@ -114,8 +114,8 @@ func (r *REPL) plan(ctx context.Context, arg string) bool {
 		if r.show(ck.diags, ck.sources...) {
 			return false
 		}
-		for _, step := range stepsOf(ck.of(p)) {
-			if !r.planned(ctx, step) {
+		for _, plan := range r.session.Plan(ctx, ck.of(p)) {
+			if !r.planned(plan) {
 				return false
 			}
 		}
@@ -123,11 +123,16 @@ func (r *REPL) plan(ctx context.Context, arg string) bool {
 	return true
 }
 
-func (r *REPL) planned(ctx context.Context, step *check.Step) bool {
-	plan, err := r.session.Plan(ctx, step)
-	if err != nil {
-		r.view.say("bad", "✗ ", step.Text+"\n"+err.Error())
+// planned shows a step's plan at length.
+func (r *REPL) planned(plan runtime.Planned) bool {
+	switch {
+	case plan.Err != nil:
+		r.view.say("bad", "✗ ", plan.Step.Text+"\n"+plan.Err.Error())
 		return false
+	case plan.Later != "":
+		r.view.say("act", "→ ", plan.Step.Text)
+		r.view.say("dim", "  ", "not known before it is reached: "+plan.Later)
+		return true
 	}
 	r.view.say("act", "→ ", plan.Does)
 	if plan.Missing != "" {

@@ -210,9 +210,9 @@ func (r *REPL) typeOf(name string) *value.Type {
 			return p.Type
 		}
 	}
-	for _, s := range stepsOf(slices.Concat(body(r.state.def.Setup), body(r.state.def.Inject))) {
-		if s.As == name {
-			return s.Call.Spec.Result
+	for _, st := range slices.Concat(body(r.state.def.Setup), body(r.state.def.Inject)) {
+		if step, ok := st.(*check.Step); ok && step.As == name {
+			return step.Call.Spec.Result
 		}
 	}
 	return nil

@@ -201,7 +201,7 @@ func (r *REPL) readyToInject(ctx context.Context) bool {
 // next runs a piece of the book where it stands.
 func (r *REPL) next(ctx context.Context, p *piece) bool {
 	if !r.shown {
-		r.view.say("bold", "» ", oneLine(p.text()))
+		r.view.say("bold", "» ", p.line())
 	}
 	list := r.state.of(p)
 	if len(list) == 0 { // a guard among the steps
@@ -211,7 +211,8 @@ func (r *REPL) next(ctx context.Context, p *piece) bool {
 	return r.perform(ctx, p, r.book, r.state)
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// line is a piece on one line, without its comments.
+func (p *piece) line() string { return syntax.OneLine(p.src, p.src.Span(p.from, p.to)) }
 
 // step shows the next step of what was loaded, runs it when it is confirmed, and tells how the hypothesis stands.
 func (r *REPL) step(ctx context.Context, _ string) bool {
@@ -242,16 +243,14 @@ func (r *REPL) step(ctx context.Context, _ string) bool {
 
 func (r *REPL) confirmed(ctx context.Context, w where, p *piece, left int) bool {
 	r.view.say("head", "▸ ", fmt.Sprintf("%s, %d to go", w, left))
-	r.view.say("", "  ", oneLine(p.text()))
-	for _, step := range stepsOf(r.state.of(p)) {
-		r.planned(ctx, step)
+	r.view.say("", "  ", p.line())
+	for _, plan := range r.session.Plan(ctx, r.state.of(p)) {
+		r.planned(plan)
 	}
 	if r.cfg.Terminal {
-		answer, err := r.cfg.Lines.Read("run it? [y]es [s]kip [N]o ")
-		answer = strings.ToLower(strings.TrimSpace(answer))
-		switch {
-		case err == nil && (answer == "y" || answer == "yes"):
-		case err == nil && (answer == "s" || answer == "skip"):
+		switch answer := r.ask("run it? [y]es [s]kip [N]o "); {
+		case slices.Contains(yes, answer):
+		case answer == "s" || answer == "skip":
 			r.skip(p)
 			return true
 		default:

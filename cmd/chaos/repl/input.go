@@ -198,3 +198,19 @@ func (c chunk) syntaxOf() (*syntax.File, diag.List) {
 	}
 	return file, ds
 }
+
+// malformed tells why a chunk is no expression. Where it looks like a statement of another language, or like a bracket that
+// is lost, the parser of statements has better words.
+func (c chunk) malformed() diag.List {
+	_, ds := expr.Parse(c.src, c.src.Span(c.from, c.to))
+	if len(ds) == 0 {
+		return nil
+	}
+	_, others := c.syntaxOf()
+	for _, d := range others {
+		if d.Code == diag.UnknownBlock || d.Code == diag.Unclosed {
+			return others
+		}
+	}
+	return ds
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"chaos/lang/diag"
@@ -66,7 +67,7 @@ func Terminal(history string, width func() int) (Lines, error) {
 	t := &terminal{history: history}
 	cfg := &readline.Config{
 		Prompt: prompt, DisableAutoSaveHistory: true, HistoryLimit: historyLimit, InterruptPrompt: "^C", EOFPrompt: "^D",
-		AutoComplete: t, FuncGetWidth: width,
+		AutoComplete: t, FuncGetWidth: width, FuncMakeRaw: t.mode.enter, FuncExitRaw: t.mode.exit,
 		// A stopped chaos would hold its faults and look at nothing.
 		FuncFilterInputRune: func(r rune) (rune, bool) { return r, r != readline.CharCtrlZ },
 	}
@@ -81,9 +82,33 @@ func Terminal(history string, width func() int) (Lines, error) {
 	return t, nil
 }
 
+// rawMode is the terminal's: left by whoever reads, or by a signal.
+type rawMode struct {
+	mu    sync.Mutex
+	state *readline.State
+}
+
+func (m *rawMode) enter() (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state, err = readline.MakeRaw(int(os.Stdin.Fd()))
+	return err
+}
+
+func (m *rawMode) exit() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state == nil {
+		return nil
+	}
+	return readline.Restore(int(os.Stdin.Fd()), m.state)
+}
+
 type terminal struct {
+	mode     rawMode
 	rl       *readline.Instance
 	reading  atomic.Bool // readline's own flag lags behind: what is written right after Enter would be taken for a prompt's
+	given    atomic.Bool // back, so that nothing is read any more
 	history  string
 	complete func(string) ([]string, int)
 	latest   string   // entry of the history
@@ -91,6 +116,9 @@ type terminal struct {
 }
 
 func (t *terminal) Read(p string) (string, error) {
+	if t.given.Load() {
+		return "", io.EOF
+	}
 	t.rl.SetPrompt(p)
 	t.reading.Store(true)
 	line, err := t.rl.Readline()
@@ -121,7 +149,8 @@ func (t *terminal) Write(b []byte) (int, error) {
 
 // Restore does not close the editor: that hangs while somebody reads.
 func (t *terminal) Restore() {
-	t.rl.Terminal.ExitRawMode()
+	t.given.Store(true)
+	t.mode.exit()
 	if t.reading.Swap(false) {
 		io.WriteString(t.rl.Config.Stdout, "\r\x1b[J")
 	}

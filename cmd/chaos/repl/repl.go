@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/doc"
+	"chaos/lang/syntax"
 	"chaos/lang/value"
 	"chaos/runtime"
 	"chaos/runtime/event"
@@ -40,6 +43,8 @@ type REPL struct {
 	game    *game
 	shown   bool // the plan of the step that runs was shown and confirmed
 
+	busy    sync.Mutex // held while an input runs; not while it asks
+	left    bool
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // ends what runs
 	leaving sync.Once
@@ -84,7 +89,8 @@ func (r *REPL) Run() int {
 			continue
 		case err != nil:
 			if len(buffer) > 0 && !r.cfg.Terminal { // the end of a piped script says what is open
-				r.Input(strings.Join(buffer, "\n"))
+				_, ok := r.Input(strings.Join(buffer, "\n"))
+				r.broken = !ok
 			}
 			return r.Leave(false)
 		}
@@ -128,6 +134,9 @@ func (r *REPL) Leave(hurry bool) int {
 		r.Interrupt() // what runs, and a leaving that takes its time
 	}
 	r.leaving.Do(func() {
+		r.busy.Lock()
+		defer r.busy.Unlock()
+		r.left = true
 		if err := r.session.Record(r.session.Redact(r.script())); err != nil {
 			r.view.note("the session's script is not kept: " + err.Error())
 		}
@@ -142,6 +151,9 @@ func (r *REPL) Leave(hurry bool) int {
 			r.code = runtime.Worse(exit, ExitUsage)
 		case !r.cfg.Terminal:
 			r.code = exit
+		}
+		if dir := r.session.Dir(); dir != "" {
+			r.view.say("dim", "", "kept: "+filepath.Join(dir, event.JournalName))
 		}
 	})
 	return r.code
@@ -163,20 +175,45 @@ func (r *REPL) start() (context.Context, func()) {
 
 // Input runs one input: a command, or statements and expressions. ok is false when it failed.
 func (r *REPL) Input(text string) (quit, ok bool) {
+	r.busy.Lock()
+	defer r.busy.Unlock()
+	if r.left {
+		return true, false
+	}
 	ctx, done := r.start()
 	defer done()
 	trimmed := strings.TrimSpace(text)
+	if slices.Contains([]string{"help", "quit", "exit", "?"}, trimmed) && !slices.ContainsFunc(r.book.pieces, func(p *piece) bool { return p.name == trimmed }) {
+		trimmed = ":" + strings.Replace(trimmed, "?", "help", 1) // what everybody tries first
+	}
 	if strings.HasPrefix(trimmed, ":") {
 		return r.command(ctx, trimmed)
 	}
 	r.count++
 	src := diag.NewSource(fmt.Sprintf("input %d", r.count), text)
-	for _, c := range split(src) {
+	chunks := split(src)
+	if len(chunks) == 0 { // a comment, perhaps one of another language
+		_, ds := syntax.Parse(src)
+		ds = slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Code == diag.EmptyFile })
+		return false, !r.show(ds, src)
+	}
+	for _, c := range chunks {
 		if !r.one(ctx, c) {
 			return false, false
 		}
 	}
 	return false, true
+}
+
+// ask reads an answer; "" when there is none, or when the session was left meanwhile.
+func (r *REPL) ask(question string) string {
+	r.busy.Unlock()
+	answer, err := r.cfg.Lines.Read(question)
+	r.busy.Lock()
+	if err != nil || r.left {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSpace(answer))
 }
 
 // one runs a chunk.
@@ -250,6 +287,7 @@ func (r *REPL) fails(ctx context.Context, err error) bool {
 		r.view.say("warn", "■ ", "cancelled")
 	case errors.As(err, &unfit):
 		r.show(unfit.Problems)
+	case runtime.Aborted(err):
 	case err != nil:
 		r.view.say("bad", "✗ ", err.Error())
 	}
@@ -295,7 +333,7 @@ func (r *REPL) script() string {
 	return text
 }
 
-// Value prints a value: a struct as a table, anything else on a line.
+// value prints a value: a struct as a table, anything else on a line.
 func (r *REPL) value(v value.Value) {
 	r.view.value(v)
 }

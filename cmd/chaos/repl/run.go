@@ -3,6 +3,7 @@ package repl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ func isOperand(t token.Token) bool {
 
 // typed checks an expression as it would be in inject.
 func (r *REPL) typed(c chunk) (*expr.Expr, bool) {
+	if ds := c.malformed(); r.show(ds, c.src) {
+		return nil, false
+	}
 	p := &piece{src: c.src, from: c.from, to: c.to, prefix: "let " + hiddenName + " =\n", where: inject, hidden: true}
 	ck := r.book.with(p).check()
 	if r.show(ck.diags, ck.sources...) {
@@ -45,7 +49,7 @@ func (r *REPL) valueOf(ck *checked, p *piece) (*expr.Expr, bool) {
 }
 
 func (r *REPL) expression(ctx context.Context, c chunk) bool {
-	if readsWhole(c) {
+	if readsWhole(c) && len(c.malformed()) == 0 {
 		return r.summary(ctx, c)
 	}
 	e, ok := r.typed(c)
@@ -80,7 +84,7 @@ func (r *REPL) summary(ctx context.Context, c chunk) bool {
 	var first *checked
 	for _, nothing := range []string{"", " != 0", ` != ""`} {
 		src := diag.NewSource(c.src.File, c.src.Text[:c.to]+nothing)
-		p := &piece{src: src, from: c.from, to: len(src.Text), prefix: "expect\n", where: hypothesis, hidden: true}
+		p := &piece{src: src, from: c.from, to: len(src.Text), prefix: "expect ", where: hypothesis, hidden: true}
 		ck := r.book.with(p).check()
 		if first == nil {
 			first = ck
@@ -167,7 +171,7 @@ func (r *REPL) place(p *piece, places []where) bool {
 			return r.declared(p)
 		}
 		last = c
-		if w == inMember {
+		if w == inMember && !slices.Contains(places, inject) { // a probe: a `let` can stand behind its step
 			if b, c, names := r.promoted(p); c != nil {
 				if !r.adopt(b, c) {
 					return false
@@ -351,7 +355,7 @@ func (r *REPL) perform(ctx context.Context, p *piece, b *book, ck *checked) bool
 		return r.fails(ctx, err)
 	}
 	list := ck.of(p)
-	if !r.announce(ctx, list) {
+	if p.where != rollback && !r.announce(ctx, list) { // what rollback does is meant to stay
 		return back(nil)
 	}
 	p.begun = time.Now()
@@ -379,53 +383,33 @@ func (r *REPL) announce(ctx context.Context, list []check.Stmt) bool {
 	if r.shown { // and confirmed
 		return true
 	}
-	for _, step := range stepsOf(list) {
-		plan, err := r.session.Plan(ctx, step)
-		if err != nil { // the step itself says it, with all its words
+	var once []string // a step that is repeated is announced once
+	for _, plan := range r.session.Plan(ctx, list) {
+		what := plan.Does
+		if what == "" {
+			what = plan.Step.Text
+		}
+		if plan.Err != nil && !plan.Irreversible || slices.Contains(once, what) { // the step itself says it, with all its words
 			continue
 		}
+		once = append(once, what)
 		if plan.Irreversible {
-			r.view.say("warn", "! ", plan.Does+": nothing can undo this")
-			if r.cfg.Terminal && !r.yes("do it? [y/N] ") {
+			r.view.say("warn", "! ", what+": nothing can undo this")
+			if r.cfg.Terminal && !slices.Contains(yes, r.ask("do it? [y/N] ")) {
 				r.view.say("dim", "", "not done")
 				return false
 			}
 			continue
 		}
 		if !plan.Harmless {
-			r.view.say("dim", "→ ", joined(plan.Does, plan.Lifetime, strings.Join(plan.Undo, ", ")))
+			r.view.say("dim", "→ ", joined(what, plan.Lifetime, strings.Join(plan.Undo, ", ")))
 		}
 	}
 	return true
 }
 
-// yes asks. Anything but a clear yes is a no.
-func (r *REPL) yes(question string) bool {
-	answer, err := r.cfg.Lines.Read(question)
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return err == nil && (answer == "y" || answer == "yes")
-}
-
-func stepsOf(list []check.Stmt) []*check.Step {
-	var out []*check.Step
-	for _, s := range list {
-		switch s := s.(type) {
-		case *check.Step:
-			out = append(out, s)
-		case *check.Repeat:
-			out = append(out, stepsOf(s.Body)...)
-		case *check.When:
-			out = append(append(out, stepsOf(s.Then)...), stepsOf(s.Else)...)
-		case *check.Parallel:
-			out = append(out, stepsOf(s.Branches)...)
-		case *check.Do:
-			out = append(out, stepsOf(s.Body)...)
-		case *check.Composite:
-			out = append(out, stepsOf(s.Body)...)
-		}
-	}
-	return out
-}
+// yes is what counts as one.
+var yes = []string{"y", "yes"}
 
 // joined parts a line's facts.
 func joined(parts ...string) string {

@@ -25,6 +25,7 @@ type view struct {
 	steps  map[int]event.StepStarted
 	failed bool // a step of the running input said why it failed
 	logged bool // the latest step has said what it had to say
+	drawn  bool // a line of bars stands on the last line
 }
 
 func (v *view) paint(kind, text string) string {
@@ -39,6 +40,12 @@ func (v *view) paint(kind, text string) string {
 func (v *view) say(kind, mark, text string) {
 	lines := strings.Split(strings.TrimRight(v.hide(text), "\n"), "\n")
 	var b strings.Builder
+	v.mu.Lock()
+	if v.drawn {
+		b.WriteString("\r\x1b[K")
+		v.drawn = false
+	}
+	v.mu.Unlock()
 	for i, l := range lines {
 		lead := v.paint(kind, mark)
 		if i > 0 {
@@ -387,11 +394,18 @@ func (s *spark) draw() {
 		now = "no data: " + s.last.Why()
 	}
 	s.text = s.name + "  " + s.view.paint("act", b.String()) + "  " + cut(printable(now), 36)
+	s.view.mu.Lock()
+	s.view.drawn = true
+	s.view.mu.Unlock()
 	fmt.Fprintf(s.view.w, "\r\x1b[K%s", s.text)
 }
 
 func (s *spark) end() {
-	if s.text != "" {
+	s.view.mu.Lock()
+	drawn := s.view.drawn
+	s.view.drawn = false
+	s.view.mu.Unlock()
+	if drawn {
 		fmt.Fprintln(s.view.w)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,15 +39,22 @@ func Main(m *testing.M, register func(*actions.Registry)) {
 	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	code := m.Run()
-	left, _ := target.Descendants(os.Getpid())
+	// The helper of a runner that was just killed ends its processes first, then itself.
+	left := leftover()
+	for begun := time.Now(); len(left) > 0 && time.Since(begun) < 3*time.Second; left = leftover() {
+		<-time.After(10 * time.Millisecond)
+	}
 	for _, p := range left {
-		if !p.Zombie() {
-			fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
-			p.Identity().Signal(unix.SIGKILL)
-			code = 1
-		}
+		fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
+		p.Identity().Signal(unix.SIGKILL)
+		code = 1
 	}
 	os.Exit(code)
+}
+
+func leftover() []target.Process {
+	all, _ := target.Descendants(os.Getpid())
+	return slices.DeleteFunc(all, target.Process.Zombie)
 }
 
 // Args are the arguments of a call, as literals of the language; a string goes without quotes.
