@@ -98,6 +98,7 @@ func Read(dir string) (*Run, error) {
 	}
 	open := map[string]int{}
 	seen := map[uint64]bool{}
+	began := false
 	for _, line := range bytes.Split(data, []byte("\n")) {
 		var l struct {
 			Seq  uint64
@@ -114,6 +115,7 @@ func Read(dir string) (*Run, error) {
 		case "run_started":
 			var d event.RunStarted
 			json.Unmarshal(l.Data, &d)
+			began = true
 			r.Script, r.Folder, r.Pid, r.Started = d.Script, d.Folder, d.Pid, l.Wall
 		case "run_ended":
 			var d struct{ Exit int }
@@ -152,8 +154,8 @@ func Read(dir string) (*Run, error) {
 	_, err = os.Stat(filepath.Join(dir, GuardianLock))
 	switch {
 	case r.Alive:
-	case len(seen) == 0 && (err == nil || bytes.IndexByte(data, '\n') >= 0):
-		r.Damaged = "its journal holds nothing that can be read"
+	case !began && (err == nil || bytes.IndexByte(data, '\n') >= 0):
+		r.Damaged = "its journal has lost its beginning"
 	case uint64(len(seen)) != r.Seq:
 		r.Damaged = fmt.Sprintf("its journal has only %d of %d lines", len(seen), r.Seq)
 	}
