@@ -2,8 +2,6 @@ package http
 
 import (
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 	"strings"
 
 	"chaos/lang/value"
+	"chaos/runtime/httpmsg"
 )
 
 // message is a request before it is sent: fixed when the probe opens, so that every sample sends the same bytes.
@@ -38,97 +37,24 @@ type content struct {
 
 // compose checks the arguments and builds the message. The errors name the argument and say what to write.
 func compose(method, address string, headers map[string]value.Value, c content) (*message, error) {
-	m := &message{method: strings.ToUpper(method), header: http.Header{}}
-	if m.method == "" || strings.ContainsFunc(m.method, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' && r != '_' }) {
-		return nil, fmt.Errorf("`method`: %s is no HTTP method", value.Quote(method))
-	}
-	var err error
-	if m.url, err = parseURL(address); err != nil {
+	made, err := httpmsg.Compose(method, address, headers, httpmsg.Content{Text: c.text, JSON: c.json, Form: c.form})
+	if err != nil {
 		return nil, err
 	}
-	m.header.Set("User-Agent", "chaos")
-	if u := m.url.User; u != nil {
-		password, _ := u.Password()
-		m.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
-		m.url.User = nil
-	}
-	if err := m.setBody(c); err != nil {
+	m := &message{method: made.Method, header: made.Header, host: made.Host, body: string(made.Body)}
+	if m.url, err = url.Parse(made.URL); err != nil {
 		return nil, err
 	}
-	for name, v := range headers {
-		text := plainText(v)
-		if name == "" || strings.ContainsAny(name, " \t\r\n:") {
-			return nil, fmt.Errorf("`headers`: %s is no header name", value.Quote(name))
-		}
-		if strings.ContainsAny(text, "\r\n") {
-			return nil, fmt.Errorf("`headers`: the value of %s must be one line", name)
-		}
-		if strings.EqualFold(name, "host") {
-			m.host = text
-			continue
-		}
-		m.header.Set(name, text)
+	if c.file == "" {
+		return m, nil
 	}
-	return m, nil
-}
-
-func parseURL(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil && !strings.Contains(address, "://"), err == nil && u.Host == "" && !strings.Contains(address, "://"):
-		return nil, fmt.Errorf("`url`: %s has no scheme; write %s", value.Quote(address), value.Quote("http://"+strings.TrimPrefix(address, "//")))
-	case err != nil:
-		return nil, fmt.Errorf("`url`: %s is no URL", value.Quote(address))
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("`url`: %s is neither http nor https", value.Quote(address))
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("`url`: %s names no host", value.Quote(address))
-	}
-	u.Fragment = ""
-	return u, nil
-}
-
-func (m *message) setBody(c content) error {
-	given := []string{}
-	if c.text != "" {
-		given = append(given, "`body`")
-		m.body = c.text
-	}
-	if c.json != nil {
-		given = append(given, "`json`")
-		data, err := json.Marshal(*c.json)
-		if err != nil {
-			return fmt.Errorf("`json`: the value cannot be written as JSON")
-		}
-		m.body = string(data)
-		m.header.Set("Content-Type", "application/json")
-	}
-	if c.form != nil {
-		given = append(given, "`form`")
-		fields := url.Values{}
-		for name, v := range c.form {
-			items := v.Items()
-			if items == nil {
-				items = []value.Value{v}
-			}
-			for _, item := range items {
-				fields.Add(name, plainText(item))
-			}
-		}
-		m.body = fields.Encode()
-		m.header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	if c.file != "" {
-		given = append(given, "`body_file`")
-		var err error
-		if m.body, err = readBodyFile(c.dir, c.file); err != nil {
-			return err
+	for name, given := range map[string]bool{"body": c.text != "", "json": c.json != nil, "form": c.form != nil} {
+		if given {
+			return nil, fmt.Errorf("`%s` and `body_file` exclude each other: a request has one body", name)
 		}
 	}
-	if len(given) > 1 {
-		return fmt.Errorf("%s exclude each other: a request has one body", strings.Join(given, " and "))
-	}
-	return nil
+	m.body, err = readBodyFile(c.dir, c.file)
+	return m, err
 }
 
 // maxBodyFile bounds a body from a file: it is kept in memory, and sent with every request.
@@ -155,17 +81,6 @@ func readBodyFile(dir, path string) (string, error) {
 		return "", fmt.Errorf("`body_file`: %s cannot be read", quoted)
 	}
 	return string(data), nil
-}
-
-// plainText is a value inside a header or a form: strings as they are, everything else as the language prints it.
-func plainText(v value.Value) string {
-	if s, ok := v.V.(string); ok {
-		return s
-	}
-	if v.V == nil {
-		return ""
-	}
-	return v.String()
 }
 
 // peer is host:port, for messages and dialling.
