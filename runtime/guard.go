@@ -56,8 +56,8 @@ func (r *Run) seal(id string, record []byte) (name string, err error) {
 	return recovery.Seal(r.dir, id, record)
 }
 
-// dueIn sets the deadline of records anew, now that their fault is in place.
-func (r *Run) dueIn(records []record, within time.Duration) {
+// setDeadline sets the deadline of records anew, now that their fault is in place.
+func (r *Run) setDeadline(records []record, within time.Duration) {
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
 	if r.guardian == nil {

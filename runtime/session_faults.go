@@ -158,7 +158,7 @@ func (s *Session) untimed(st check.Stmt) (check.Stmt, time.Duration, error) {
 
 // keep lists a fault and sets its end.
 func (s *Session) keep(f *fault, lasts time.Duration, setup, timed bool) int {
-	s.run.dueIn(f.records, lasts)
+	s.run.setDeadline(f.records, lasts)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count++
@@ -254,7 +254,7 @@ func (s *Session) Promote(name string) {
 		}
 		l.timer.Stop()
 		l.setup, l.due = true, time.Now().Add(setupDeadline)
-		s.run.dueIn(f.records, setupDeadline)
+		s.run.setDeadline(f.records, setupDeadline)
 		s.setup.push(f)
 	}
 }

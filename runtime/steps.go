@@ -449,7 +449,7 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 // hold lets faults last.
 func (x *experiment) hold(ctx context.Context, text string, lasts time.Duration, faults ...*fault) error {
 	for _, f := range faults {
-		x.run.dueIn(f.records, lasts)
+		x.run.setDeadline(f.records, lasts)
 	}
 	held := time.Now()
 	err := pause(ctx, lasts)
