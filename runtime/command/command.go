@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -207,10 +206,13 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	if s.Stdin != "" {
 		cmd.Stdin = strings.NewReader(s.Stdin)
 	}
-	stdout, stderr := &capture{}, &capture{}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = drain
+	cmd.WaitDelay = drainCut // for what still holds its standard input
+	out, err := openOutput(cmd)
+	if err != nil {
+		return Result{}, fmt.Errorf("`%s` cannot be started: %w", s.Command, err)
+	}
+	defer out.close()
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Result{}, startError(s, err)
@@ -220,7 +222,7 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	e := &ender{group: g}
 	limit := time.AfterFunc(s.Timeout, func() { e.end(&TimeoutError{Command: s.Command, Within: s.Timeout}) })
 	unwatch := context.AfterFunc(ctx, func() { e.end(context.Cause(ctx)) })
-	awaitExit(g.pid)
+	out.readUntilExit(g.pid)
 	elapsed := time.Since(start)
 	limit.Stop()
 	unwatch()
@@ -230,14 +232,14 @@ func run(ctx context.Context, s Spec) (Result, error) {
 		g.signal(unix.SIGKILL)
 	}
 	if cause != nil {
-		cmd.WaitDelay = drainCut
+		out.readFor(drainCut)
+	} else {
+		out.readFor(drain)
 	}
-	err := cmd.Wait()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState == nil {
+	if _ = cmd.Wait(); cmd.ProcessState == nil {
 		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
 	}
-	r := Result{Stdout: stdout.text(), Stderr: stderr.text(), Tail: stderr.lastLines(), Elapsed: elapsed}
+	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed}
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		r.Code = 128 + int(status.Signal())
@@ -274,15 +276,6 @@ func startError(s Spec, err error) error {
 		why = "has an argument that no command can take: it holds a zero byte"
 	}
 	return fmt.Errorf("`%s` %s", s.Command, why)
-}
-
-// awaitExit returns when the child has ended, and leaves it to be reaped.
-func awaitExit(pid int) {
-	for {
-		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
 }
 
 // group is a process group whose leader is not yet reaped.
@@ -327,46 +320,4 @@ func (e *ender) stop() error {
 		e.kill.Stop()
 	}
 	return e.cause
-}
-
-// capture keeps the start and the end of a stream, and reads the rest away so that the writer never blocks. It may still
-// be written to while it is read, when a grandchild holds the pipe.
-type capture struct {
-	mu   sync.Mutex
-	head []byte
-	tail []byte
-}
-
-var _ io.Writer = (*capture)(nil)
-
-func (c *capture) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if room := maxOutput - len(c.head); room > 0 {
-		c.head = append(c.head, p[:min(room, len(p))]...)
-	}
-	c.tail = append(c.tail, p[max(0, len(p)-tailSize):]...)
-	if over := len(c.tail) - tailSize; over > 0 {
-		c.tail = append(c.tail[:0], c.tail[over:]...)
-	}
-	return len(p), nil
-}
-
-func (c *capture) text() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return strings.ToValidUTF8(string(c.head), "\uFFFD")
-}
-
-// lastLines are the last three lines that say something, as one line.
-func (c *capture) lastLines() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var lines []string
-	for _, l := range strings.Split(string(c.tail), "\n") {
-		if l = strings.TrimSpace(strings.ToValidUTF8(l, "\uFFFD")); l != "" {
-			lines = append(lines, l)
-		}
-	}
-	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }

@@ -1,0 +1,151 @@
+package command
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// output is what a command writes, read by the thread that waits for its end: one poll(2) on the process and both pipes.
+// os/exec reads each pipe in a goroutine of its own; waking those costs a tenth of a short command.
+type output struct {
+	ours           [2]int // the ends that are read, -1 when closed
+	theirs         [2]*os.File
+	stdout, stderr capture
+	buffer         [32 << 10]byte
+}
+
+func openOutput(cmd *exec.Cmd) (*output, error) {
+	o := &output{ours: [2]int{-1, -1}}
+	for i := range o.ours {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			o.close()
+			return nil, err
+		}
+		o.ours[i], o.theirs[i] = ends[0], os.NewFile(uintptr(ends[1]), "|1")
+	}
+	cmd.Stdout, cmd.Stderr = o.theirs[0], o.theirs[1]
+	return o, nil
+}
+
+func (o *output) close() {
+	o.closeTheirs()
+	for i, fd := range o.ours {
+		if fd >= 0 {
+			unix.Close(fd)
+			o.ours[i] = -1
+		}
+	}
+}
+
+func (o *output) closeTheirs() {
+	for i, f := range o.theirs {
+		if f != nil {
+			f.Close()
+			o.theirs[i] = nil
+		}
+	}
+}
+
+// noPidfd is how often a process is looked at where the kernel has no pidfd_open(2), which came with Linux 5.3, or forbids it.
+const noPidfd = 5 * time.Millisecond
+
+// readUntilExit returns when the child has ended, and leaves it to be reaped.
+func (o *output) readUntilExit(pid int) {
+	o.closeTheirs()
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		for !hasExited(pid) {
+			o.read(-1, noPidfd)
+		}
+		return
+	}
+	defer unix.Close(process)
+	for !o.read(process, -1) {
+	}
+}
+
+// hasExited looks without waiting, and without reaping.
+func hasExited(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0 || errors.Is(err, unix.ECHILD)
+}
+
+// readFor reads on until both pipes have ended, at most for some time: somebody else may hold them.
+func (o *output) readFor(most time.Duration) {
+	end := time.Now().Add(most)
+	for o.ours != [2]int{-1, -1} {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		o.read(-1, left)
+	}
+}
+
+// read waits until there is something to read, the process has ended, or the time is up; a negative one is none. It
+// says whether the process has ended.
+func (o *output) read(process int, most time.Duration) (exited bool) {
+	fds := [3]unix.PollFd{
+		{Fd: int32(process), Events: unix.POLLIN}, // poll(2) passes over a negative one
+		{Fd: int32(o.ours[0]), Events: unix.POLLIN},
+		{Fd: int32(o.ours[1]), Events: unix.POLLIN},
+	}
+	timeout := -1
+	if most >= 0 {
+		timeout = int((most + time.Millisecond - 1) / time.Millisecond)
+	}
+	if _, err := unix.Poll(fds[:], timeout); err != nil {
+		return false // EINTR; ENOMEM is tried again as well
+	}
+	for i, to := range []*capture{&o.stdout, &o.stderr} {
+		if fds[i+1].Revents == 0 {
+			continue
+		}
+		n, err := unix.Read(o.ours[i], o.buffer[:])
+		if n > 0 {
+			to.add(o.buffer[:n])
+		} else if !errors.Is(err, unix.EINTR) {
+			unix.Close(o.ours[i])
+			o.ours[i] = -1
+		}
+	}
+	return fds[0].Revents != 0
+}
+
+// capture keeps the start and the end of a stream, and reads the rest away so that the writer never blocks.
+type capture struct {
+	head []byte
+	tail []byte
+}
+
+func (c *capture) add(p []byte) {
+	if room := maxOutput - len(c.head); room > 0 {
+		c.head = append(c.head, p[:min(room, len(p))]...)
+	}
+	c.tail = append(c.tail, p[max(0, len(p)-tailSize):]...)
+	if over := len(c.tail) - tailSize; over > 0 {
+		c.tail = append(c.tail[:0], c.tail[over:]...)
+	}
+}
+
+func (c *capture) text() string {
+	return strings.ToValidUTF8(string(c.head), "\uFFFD")
+}
+
+// lastLines are the last three lines that say something, as one line.
+func (c *capture) lastLines() string {
+	var lines []string
+	for _, l := range strings.Split(string(c.tail), "\n") {
+		if l = strings.TrimSpace(strings.ToValidUTF8(l, "\uFFFD")); l != "" {
+			lines = append(lines, l)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}

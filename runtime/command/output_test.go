@@ -1,0 +1,42 @@
+package command
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Where the kernel has no pidfd, the end of a process is seen by looking, and looking reaps nobody.
+func TestAnExitIsSeenWithoutAPidfd(t *testing.T) {
+	cmd := exec.Command("cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if hasExited(cmd.Process.Pid) {
+		t.Error("it has not ended yet")
+	}
+	stdin.Close()
+	for end := time.Now().Add(10 * time.Second); !hasExited(cmd.Process.Pid); {
+		if time.Now().After(end) {
+			t.Fatal("it ended, and this is not seen")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it was reaped before: %v", err)
+	}
+}
+
+// What was written before the end is there, however full the pipe was when the process ended.
+func TestNoOutputIsLostAtTheEnd(t *testing.T) {
+	for range 20 {
+		r := mustRun(t, sh(t, "head -c 60000 /dev/zero | tr '\\0' x; head -c 60000 /dev/zero | tr '\\0' y >&2"))
+		if strings.Count(r.Stdout, "x") != 60000 || strings.Count(r.Stderr, "y") != 60000 {
+			t.Fatalf("%d of 60000 bytes of stdout, %d of stderr", len(r.Stdout), len(r.Stderr))
+		}
+	}
+}
