@@ -1,7 +1,7 @@
 // Command bench measures chaos beside its peers, side by side in one run, and prints one table. It is for people, on a quiet
 // machine: a figure that misses its target is printed and ends nothing, so that no test depends on the clock.
 //
-//	make bench                 all rows, some two minutes
+//	make bench                 all rows, some four minutes
 //	make bench BENCH=http      the rows whose name contains http
 package main
 
@@ -32,6 +32,7 @@ var rows = []row{
 	{"http.load throughput", throughputRow},
 	{"http.load percentiles", percentilesRow},
 	{"memory of an hour", memoryRow},
+	{"safety", safetyRow},
 }
 
 // children are the parts of this program that run in processes of their own; see child.go.
