@@ -18,6 +18,8 @@ func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
 	t0 := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	t := newTaker(p, s)
+	defer close(t.ask)
 	skipped := 0
 	for n := 0; ; {
 		select {
@@ -25,7 +27,7 @@ func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
 			return
 		case <-timer.C:
 		}
-		if !b.takeOne(ctx, p, s, skipped) {
+		if !b.takeOne(ctx, p, t, skipped) {
 			return
 		}
 		due := int(time.Since(t0)/p.period) + 1
@@ -38,25 +40,40 @@ func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
 // hangGrace is how long a probe may take to notice that its time is up before it is reported without it.
 const hangGrace = 100 * time.Millisecond
 
+// taker takes samples in a goroutine of its own, so that a probe that hangs holds up nobody. One for all samples of a
+// probe: a new one for each would have to grow its stack each time, a tenth of a fast sample.
+type taker struct {
+	ask  chan context.Context
+	done chan taken
+}
+
+type taken struct {
+	v   value.Value
+	err error
+}
+
+func newTaker(p *probe, s probes.Sampler) *taker {
+	t := &taker{ask: make(chan context.Context), done: make(chan taken, 1)}
+	go func() {
+		for ctx := range t.ask {
+			var r taken
+			r.err = guardPanic(p.def.Call.Spec.Name, func() (err error) { r.v, err = s.Sample(ctx); return err })
+			t.done <- r
+		}
+	}()
+	return t
+}
+
 // takeOne takes one sample and records it; false ends the loop. A probe that does not come back in time is recorded as
 // failed at once, and no further sample starts until it does come back.
-func (b *board) takeOne(ctx context.Context, p *probe, s probes.Sampler, skipped int) bool {
+func (b *board) takeOne(ctx context.Context, p *probe, t *taker, skipped int) bool {
 	start := time.Now()
 	b.mu.Lock()
 	p.inflight = start
 	b.mu.Unlock()
 	sctx, cancel := context.WithTimeout(ctx, p.timeout+hangGrace)
 	defer cancel()
-	type result struct {
-		v   value.Value
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		r.err = guardPanic(p.def.Call.Spec.Name, func() (err error) { r.v, err = s.Sample(sctx); return err })
-		done <- r
-	}()
+	t.ask <- sctx // it is idle: the sample before has come back
 	finish := func(v value.Value) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -68,7 +85,7 @@ func (b *board) takeOne(ctx context.Context, p *probe, s probes.Sampler, skipped
 	hung := time.NewTimer(p.timeout + 2*hangGrace)
 	defer hung.Stop()
 	select {
-	case r := <-done:
+	case r := <-t.done:
 		if r.err != nil {
 			r.v = value.NoData("%s", plainError(r.err, p.timeout))
 		}
@@ -80,7 +97,7 @@ func (b *board) takeOne(ctx context.Context, p *probe, s probes.Sampler, skipped
 		return false
 	}
 	select {
-	case <-done:
+	case <-t.done:
 		return true
 	case <-ctx.Done():
 		return false
