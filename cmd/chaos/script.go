@@ -38,6 +38,7 @@ type scriptFlags struct {
 	yes      bool
 	rehearse bool
 	reports  []string
+	watchers watcherFlags
 	selected selection
 }
 
@@ -71,6 +72,7 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
 	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .md, .json, or .xml for JUnit (repeatable)")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "answer every question of the script (ask) with yes")
+	f.watchers.flags(c)
 	f.selected.flags(c)
 	c.ValidArgsFunction = completeScripts
 	c.RegisterFlagCompletionFunc("param", ofScripts(completeParams))
@@ -106,9 +108,15 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if runs, err = filepath.Abs(runs); err != nil { // the guardian works in another folder
 		return exitUsage, err
 	}
-	if f.selected.list != "" {
-		f.reports = nil // listing runs nothing, so there is nothing to report
+	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
+		f.reports, f.watchers = nil, watcherFlags{}
 	}
+	watchers, err := f.watchers.open(given.Secret)
+	if err != nil {
+		return exitUsage, err
+	}
+	linger := false
+	defer func() { watchers.end(linger) }() // last of all: it may wait
 	written, err := openReports(f.reports)
 	if err != nil {
 		return exitUsage, err
@@ -129,10 +137,12 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 		}
 	}()
 	sinks = append(sinks, written)
+	sinks = append(sinks, watchers.sinks...)
 	worst := 0
 	for _, p := range ready {
 		code, goOn := runOne(p, f, reg, asker, runs, out, sinks, written)
 		worst = runtime.Worse(worst, code)
+		linger = goOn || code == 6
 		if !goOn {
 			break
 		}
