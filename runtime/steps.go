@@ -534,7 +534,7 @@ func (x *experiment) planStep(ctx context.Context, s *check.Step, args map[strin
 
 func (x *experiment) pick(s *check.Step, v *vars) (target.Pick, error) {
 	if s.PickAll {
-		return target.Pick{All: true}, nil
+		return target.Pick{All: true, List: true}, nil
 	}
 	if s.Pick == nil {
 		return target.Pick{}, nil
@@ -544,9 +544,9 @@ func (x *experiment) pick(s *check.Step, v *vars) (target.Pick, error) {
 	case p.IsMissing():
 		return target.Pick{}, errors.New("`pick`: " + p.Why())
 	case p.T.Kind == value.Ratio && p.Float() > 0:
-		return target.Pick{Ratio: p.Float()}, nil
+		return target.Pick{Ratio: p.Float(), List: true}, nil
 	case p.Float() >= 1 && p.Float() == float64(int(p.Float())):
-		return target.Pick{Count: int(p.Float())}, nil
+		return target.Pick{Count: int(p.Float()), List: s.Pick.Text() != "1"}, nil
 	}
 	return target.Pick{}, fmt.Errorf("`pick %s` picks nothing: it takes a whole number from 1, or a ratio", p)
 }

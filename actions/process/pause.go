@@ -9,6 +9,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/spec"
+	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/target"
 
@@ -24,6 +25,7 @@ func pause() actions.Action {
 			"Where ptrace is refused it is SIGSTOP indeed, and the guardian lets it run on.",
 		Example:  `process.pause(port: 5432) for 10s`,
 		Selects:  true,
+		Result:   value.THandle,
 		Undo:     "let it run on",
 		Lifetime: string(actions.Kernel),
 		Needs: []spec.Need{
@@ -74,7 +76,9 @@ func planPause(_ context.Context, e env.Env, in pauseArgs) (actions.Plan, error)
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		return pauseAll(ctx, e, led, found)
+		fault, err := pauseAll(ctx, e, led, found)
+		fault.Result = target.Handles(found, e.Pick)
+		return fault, err
 	}
 	return plan, nil
 }

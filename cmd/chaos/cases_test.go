@@ -178,3 +178,29 @@ func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
+
+// What was killed can be named afterwards, by its pid, when it is gone.
+func TestTheNameOfAVictimOutlivesIt(t *testing.T) {
+	pid := victim(t)
+	word := fmt.Sprintf("victims-%d", os.Getpid())
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "victims" {
+  setup {
+    process.start("sh", args: ["-c", "sleep 60; true", "%[2]s"])
+    process.start("sh", args: ["-c", "sleep 60; true", "%[2]s"])
+  }
+  probe left = process.count(match: "%[2]s") every 50ms
+  steady { expect left >= 0 }
+  inject {
+    process.kill(pid: %[1]d) as one
+    log("killed ${one.pid}")
+    process.kill(match: "%[2]s", signal: "WINCH") pick all as both
+    log("killed ${len(both)} at once")
+    process.kill(both[0], signal: "CONT")
+  }
+}
+`, pid, word)))
+	code := p.code()
+	if out := p.output.String(); code != 0 || !strings.Contains(out, fmt.Sprintf("killed %d", pid)) || !strings.Contains(out, "killed 2 at once") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
