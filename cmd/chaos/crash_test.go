@@ -161,6 +161,7 @@ var matrixFaults = []matrixFault{
 	{name: "file.put over a file", inject: `file.put("DIR/config", "during")`},
 	{name: "file.put of a new file", inject: `file.put("DIR/new", "during")`},
 	{name: "exec.run with undo", inject: `exec.run("touch", args: ["DIR/touched"], undo: ["rm", "-f", "DIR/touched"])`},
+	{name: "exec.run that leaves a child", inject: `exec.run("sh", args: ["-c", "sleep 300 & sleep 0.02"])`},
 	{name: "http.send with undo", inject: `http.send("URL/on", undo: {url: "URL/off"})`},
 	{name: "cpu.stress", inject: `cpu.stress(workers: 1, load: 20%)`},
 	{name: "memory.stress", inject: `memory.stress(64MiB)`},
@@ -317,6 +318,12 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	code := p.code()
 	if c.codes != nil && !slices.Contains(c.codes, code) && !(early && code == -1) {
 		t.Errorf("exit %d, want one of %v", code, c.codes)
+	}
+	if strings.Contains(c.name, "then recover") {
+		waitFor(t, "both to be gone", func() bool { return p.find("guard") == 0 && p.find("script") == 0 })
+		if out, rc := p.chaos("recover"); rc != 0 {
+			t.Errorf("recover: %d %s", rc, out)
+		}
 	}
 	// A guardian may have to finish its work, and the helper its own.
 	waitFor(t, "all processes of the run to end", func() bool { return len(p.living()) == 0 })
