@@ -24,6 +24,7 @@ import (
 	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
 	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 )
 
 // Options say what to run and how.
@@ -92,7 +93,8 @@ func New(o Options) *Run {
 	if abs, err := filepath.Abs(r.dir); err == nil { // the guardian and the helper live elsewhere
 		r.dir = abs
 	}
-	r.locks = recovery.NewTargetLocks(fmt.Sprintf("run %s (pid %d)", r.id, os.Getpid()))
+	self, _ := target.ProcessIdentity(os.Getpid())
+	r.locks = recovery.NewTargetLocks(recovery.Holder{Run: r.id, RunsDir: filepath.Dir(r.dir), Runner: self})
 	return r
 }
 

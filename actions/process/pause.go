@@ -49,10 +49,7 @@ func planPause(_ context.Context, e env.Env, in pauseArgs) (actions.Plan, error)
 	}
 	var signalled []string
 	for _, id := range plan.Targets {
-		why, err := traceRefused(e, id)
-		if err != nil {
-			return actions.Plan{}, err
-		}
+		why := traceRefused(id)
 		if why == "" {
 			continue
 		}
@@ -83,24 +80,20 @@ func planPause(_ context.Context, e env.Env, in pauseArgs) (actions.Plan, error)
 	return plan, nil
 }
 
-// traceRefused tells in plain words why a process cannot be paused by ptrace; "" where it can. One that another chaos holds
-// is refused altogether.
-func traceRefused(e env.Env, id target.Identity) (string, error) {
+// traceRefused tells in plain words why a process cannot be paused by ptrace; "" where it can.
+func traceRefused(id target.Identity) string {
 	by, err := target.Tracer(id.Pid())
 	if err != nil || by == 0 {
-		return target.PtraceRefused(id.Pid()), nil
+		return target.PtraceRefused(id.Pid())
 	}
 	tracer, err := target.ReadProcess(by)
-	if err != nil {
-		return "another process traces it", nil
+	switch {
+	case err != nil:
+		return "another process traces it"
+	case target.NewOwn().Why(tracer) != "":
+		return "" // a pause of ours, or of another run, which has locked it
 	}
-	if e.Hold != nil && e.Hold.Traces(tracer.Identity()) {
-		return "", nil
-	}
-	if target.NewOwn().Why(tracer) != "" {
-		return "", &target.BusyError{Text: fmt.Sprintf("%s is paused by another run of chaos, by its helper %s", id, tracer.Describe())}
-	}
-	return "process " + tracer.Describe() + " traces it already", nil
+	return "process " + tracer.Describe() + " traces it already"
 }
 
 // pauseAll pauses each in the best way that there is for it.
@@ -115,12 +108,8 @@ func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 	}
 	var held []target.Identity
 	for _, f := range found {
-		why, err := traceRefused(e, f.Identity)
-		if err != nil {
-			return actions.Fault{}, err
-		}
 		way := trace
-		if why != "" {
+		if traceRefused(f.Identity) != "" {
 			way = signalStop
 		}
 		if err := way(ctx, e, led, f.Identity); err != nil {

@@ -204,3 +204,24 @@ func TestTheNameOfAVictimOutlivesIt(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 }
+
+// A step of rollback is final: it leaves nothing to recover, and nothing recovers it.
+func TestAStepOfRollbackIsFinal(t *testing.T) {
+	dir := t.TempDir()
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "final" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady { expect none == 0 }
+  inject { wait 10ms }
+  rollback { file.put("%s/final", "stays") }
+}
+`, dir)))
+	if code := p.code(); code != 0 {
+		t.Fatalf("exit %d\n%s", code, p.output.String())
+	}
+	if r := p.theRun(); len(r.Open) != 0 || r.Status() != "exit 0" {
+		t.Errorf("the journal says %s, open %v", r.Status(), r.Open)
+	}
+	if out, code := p.chaos("recover"); code != 0 || readAll(t, filepath.Join(dir, "final")) != "stays" {
+		t.Errorf("recover: %d %s", code, out)
+	}
+}
