@@ -133,7 +133,7 @@ func paused(held []target.Identity) (actions.Effect, string) {
 		if err != nil {
 			return actions.No, id.String() + " is gone"
 		}
-		if len(moving) > 0 {
+		if len(moving) > 0 && !still(id) { // once more: its tracer may have had a look at it
 			return actions.No, fmt.Sprintf("threads of %s run on: %s", id, strings.Join(moving, ", "))
 		}
 	}
@@ -253,10 +253,7 @@ func signalStop(ctx context.Context, _ env.Env, led actions.Ledger, it target.Id
 		return err
 	}
 	// Each thread stops on its way back to user space. One that is deep in the kernel may take its time: the effect says so.
-	if _, err := await(ctx, time.Second, func() (bool, error) {
-		moving, err := target.Moving(it.Pid())
-		return len(moving) == 0, err
-	}); err != nil {
+	if _, err := await(ctx, time.Second, func() (bool, error) { return still(it), nil }); err != nil {
 		return err
 	}
 	return led.Applied(id)
