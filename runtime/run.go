@@ -243,7 +243,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 		res.Exit = worse(res.Exit, exitAborted)
 	}
 	r.mu.Unlock()
-	r.stream.Emit(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
+	r.stream.EmitSync(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
 	if jerr := r.stream.Err(); jerr != nil {
 		res.Exit = worse(res.Exit, exitInconclusive) // what cannot be read again cannot be trusted
 		return res, fmt.Errorf("the journal could not be written to the end: %w", jerr)

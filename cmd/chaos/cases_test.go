@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -223,5 +224,54 @@ func TestAStepOfRollbackIsFinal(t *testing.T) {
 	}
 	if out, code := p.chaos("recover"); code != 0 || readAll(t, filepath.Join(dir, "final")) != "stays" {
 		t.Errorf("recover: %d %s", code, out)
+	}
+}
+
+func TestARunWhoseFolderIsDeletedIsNotTrusted(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 400ms")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "400ms")
+	if err := os.RemoveAll(p.theRun().Dir); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.code(); code != 5 || !strings.Contains(p.output.String(), "journal.jsonl was deleted or moved while the run went on") {
+		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+
+	// Nor does it inject any more, once that is so.
+	script, dir = scene(t, "    test.mark(\"mark1\")\n    wait 400ms\n    test.mark(\"mark2\")")
+	q := startChaos(t, "script", script)
+	q.until("waiting", "400ms")
+	os.RemoveAll(q.theRun().Dir)
+	if code := q.code(); code != 5 || len(marked(dir)) != 0 || !strings.Contains(q.output.String(), "so nothing may be injected") {
+		t.Errorf("exit %d, want 5; left %v\n%s", code, marked(dir), q.output.String())
+	}
+}
+
+func TestAReportThatCannotBeWrittenIsNoSuccess(t *testing.T) {
+	full := filepath.Join(t.TempDir(), "report.md")
+	if err := os.Symlink("/dev/full", full); err != nil {
+		t.Fatal(err)
+	}
+	script, _ := scene(t, "    wait 10ms")
+	p := startChaos(t, "script", script, "--report", full)
+	if code := p.code(); code != 5 || !strings.Contains(p.output.String(), "the report "+full+" could not be written: no space left on device") {
+		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
+	}
+}
+
+func TestAFolderThatIsGoneIsNamed(t *testing.T) {
+	script, _ := scene(t, "    wait 10ms")
+	c := exec.Command("sh", "-c", `mkdir "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"`, "sh", filepath.Join(t.TempDir(), "gone"), os.Args[0])
+	c.Env = append(os.Environ(), asChaos+"=1", "XDG_STATE_HOME="+t.TempDir())
+	for _, args := range [][]string{{"script", script, "--runs", "here"}, {"repl"}} {
+		c := *c
+		c.Args = append(slices.Clip(c.Args), args...)
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "the present folder does not exist any more; change to another one") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
 	}
 }

@@ -141,7 +141,7 @@ func near(word string, among []string) string {
 }
 
 func planOne(p prepared, reg runtime.Registries, runs string) (plannedScript, error) {
-	dir, err := filepath.Abs(filepath.Dir(p.path))
+	dir, err := absolute(filepath.Dir(p.path))
 	if err != nil {
 		return plannedScript{}, err
 	}

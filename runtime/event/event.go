@@ -380,7 +380,11 @@ func (s *Stream) EmitSync(d Data) error {
 	if s.jour == nil {
 		return nil
 	}
-	return s.jour.Sync()
+	err := s.jour.Sync()
+	if s.err == nil {
+		s.err = err
+	}
+	return err
 }
 
 // Err is the first failure to write the journal.

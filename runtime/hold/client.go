@@ -10,7 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -191,12 +191,10 @@ func (c *Client) Start(ctx context.Context, s Spec) (*Process, error) {
 		return nil, err
 	}
 	// The helper runs in another folder.
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	if s.Dir = absolute(dir, s.Dir); s.Dir == "" {
-		s.Dir = dir
+	if !filepath.IsAbs(s.Dir) {
+		if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+			return nil, fmt.Errorf("the folder in which to start %s does not exist any more: %w", s.Name, err)
+		}
 	}
 	s.Command, s.Stdout, s.Stderr = absolute(s.Dir, s.Command), absolute(s.Dir, s.Stdout), absolute(s.Dir, s.Stderr)
 
