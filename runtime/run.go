@@ -18,6 +18,7 @@ import (
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/expr"
+	"chaos/lang/spec"
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
@@ -42,6 +43,9 @@ type Options struct {
 	Guardian   []string // how to start the guardian; nil: this executable
 	Sinks      []event.Sink
 	Rehearse   bool // before and after, no inject
+
+	// Lacks is what the machine lacks for a call, whoever its target will be; nil where nobody can tell.
+	Lacks func(*spec.Call) []spec.Need
 }
 
 // Result is what a run came to.

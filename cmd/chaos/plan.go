@@ -145,13 +145,13 @@ func planOne(p prepared, reg runtime.Registries, runs string) (plannedScript, er
 	if err != nil {
 		return plannedScript{}, err
 	}
-	hide := secret.Redactor(p.Hidden)
+	hide, here := secret.Redactor(p.Hidden), lookAround(runs)
 	run := runtime.New(runtime.Options{
+		Lacks:  here.lacks,
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: hide, Dir: dir, RunsDir: runs, Version: version,
 	})
 	plans, problems := run.Plan(context.Background())
 	out := plannedScript{Script: p.path, Fit: len(problems) == 0, Params: map[string]string{}, Experiments: plans, Diagnostics: problems, sources: p.script.Sources}
-	here := lookAround(runs)
 	for _, x := range plans {
 		for i, n := range x.Needs { // what the machine has, whoever the target will be
 			if n.State == "unknown" && here.need(spec.Need{Kind: n.Kind, Name: n.Name, Install: n.Install}).Status == yes {

@@ -219,7 +219,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	askOver(asker, view)
 	run := runtime.New(runtime.Options{
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
-		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse,
+		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse, Lacks: lookAround(runs).lacks,
 	})
 	stop := listen(run)
 	res, err := run.Execute(context.Background())
