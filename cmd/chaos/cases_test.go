@@ -275,3 +275,44 @@ func TestAFolderThatIsGoneIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// A fault that deletes the very tool of its undo: that is named, with the command for a human, and the others are undone.
+func TestAnUndoWhoseToolTheFaultDeletedIsNamedAndTheOthersRun(t *testing.T) {
+	script, dir := scene(t, "")
+	tool := filepath.Join(dir, "tool")
+	if err := os.WriteFile(tool, []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", `  inject {
+    test.mark("mark1")
+    exec.run("rm", args: ["tool"], undo: ["./tool", "restore"])
+    test.mark("mark2")
+`, 1)), 0o600)
+	p := startChaos(t, "script", script)
+	code, out := p.code(), p.output.String()
+	if code != 6 || !strings.Contains(out, "NOT UNDONE: run rm tool") || !strings.Contains(out, "by hand: cd '"+dir+"' && "+tool+" restore") {
+		t.Errorf("exit %d, want 6\n%s", code, out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestWhatSomebodyElseChangedMeanwhileIsLeftAloneAndReported(t *testing.T) {
+	script, dir := scene(t, "")
+	config := filepath.Join(dir, "config")
+	os.WriteFile(config, []byte("before"), 0o600)
+	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", "  inject {\n    file.put(\"config\", \"during\")\n    test.mark(\"mark1\")\n    wait 500ms\n", 1)), 0o600)
+	p := startChaos(t, "script", script)
+	p.until("waiting", "500ms")
+	if err := os.WriteFile(config, []byte("an operator's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := p.code(), p.output.String()
+	if code != 0 || !strings.Contains(out, "somebody else changed it meanwhile") || readAll(t, config) != "an operator's" {
+		t.Errorf("exit %d, it holds %q\n%s", code, readAll(t, config), out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
