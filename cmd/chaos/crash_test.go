@@ -49,6 +49,7 @@ func newPlace(t *testing.T, f matrixFault, c catastrophe) *place {
 	}
 	if os.Geteuid() == 0 {
 		p.disk = tmpfs(t, "64m")
+		p.mount("mounted")
 	}
 	if c.small {
 		p.runs = tmpfs(t, "256k")
@@ -64,6 +65,18 @@ func newPlace(t *testing.T, f matrixFault, c catastrophe) *place {
 	t.Cleanup(server.Close)
 	p.server = server.URL
 	return p
+}
+
+// mount makes a file that is mounted by itself, as a container's /etc/hosts is.
+func (p *place) mount(name string) {
+	path := filepath.Join(p.dir, name)
+	if err := os.WriteFile(path, []byte("before\n"), 0o640); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := syscall.Mount(path, path, "", syscall.MS_BIND, ""); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
 }
 
 func tmpfs(t *testing.T, size string) string {
@@ -159,6 +172,7 @@ var matrixFaults = []matrixFault{
 	{name: "process.nice", inject: `process.nice(pid: PID, value: 10)`, root: true},
 	{name: "process.limit", inject: `process.limit(pid: PID, cpu: 50%, memory: 256MiB, pids: 50)`, root: true},
 	{name: "file.put over a file", inject: `file.put("DIR/config", "during")`},
+	{name: "file.put over a mounted file", inject: `file.put("DIR/mounted", "during")`, root: true},
 	{name: "file.put of a new file", inject: `file.put("DIR/new", "during")`},
 	{name: "exec.run with undo", inject: `exec.run("touch", args: ["DIR/touched"], undo: ["rm", "-f", "DIR/touched"])`},
 	{name: "exec.run that leaves a child", inject: `exec.run("sh", args: ["-c", "sleep 300 & sleep 0.02"])`},
