@@ -72,6 +72,8 @@ type Fault struct {
 	Hold   io.Closer
 	Result value.Value                                          // for `as`
 	Note   string                                               // one line for the report: "pid 4711"
+	Void   []string                                             // the records of which it turned out that there is nothing to undo
+	Leaves string                                               // what the undo takes back, where that is not all that Plan.Does says
 	Effect func(context.Context) (effect Effect, detail string) // nil: unknown
 }
 

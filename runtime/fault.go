@@ -191,6 +191,13 @@ func (x *experiment) undoRecord(f *fault, r record) (foreign bool, err error) {
 	return foreign, err
 }
 
+// void takes a record back that there is nothing to undo for: its step is final, or left nothing.
+func (x *experiment) void(step int, r record) {
+	x.stream.Emit(event.UndoState{ID: r.id, Step: step, State: event.Void})
+	x.run.reverted(r.id)
+	recovery.Unseal(x.run.dir, r.id)
+}
+
 // undoing lists the faults being undone and still to be undone, for the answer to an impatient Ctrl-C.
 type undoing struct {
 	mu   sync.Mutex

@@ -72,7 +72,7 @@ func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check
 	args, missing := x.arguments(s.Call, v)
 	if missing != "" { // a handle, a loop name or a sample: known when the step is reached
 		row.later(x.origin(s.Call, in, v), missing)
-		return row, nil
+		return row, x.lacking(phase, s.Call.Spec, in)
 	}
 	plan, err := x.planStep(ctx, s, args, v)
 	var none *target.NoneError
@@ -83,6 +83,7 @@ func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check
 		if phase == event.Setup || in.conditional {
 			row.State = WhenReached
 		}
+		return row, x.lacking(phase, s.Call.Spec, in)
 	case err != nil && (in.conditional || phase == event.Rollback):
 		// perhaps never needed, or on another world than today's: asked again right before the step
 		row.later(origin{when: WhenReached, why: "now: " + err.Error()}, "")
@@ -100,6 +101,18 @@ func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check
 		}
 	}
 	return row, nil
+}
+
+// lacking is what stops a step already now whose target is not there yet: what this machine lacks for any. A step that may
+// never run, or only on another world than today's, is asked again when it is reached.
+func (x *experiment) lacking(phase event.Phase, call *spec.Call, in inside) error {
+	if x.run.opts.Lacks == nil || in.maybe || phase == event.Rollback {
+		return nil
+	}
+	if list := x.run.opts.Lacks(call); len(list) > 0 {
+		return errors.New(needs(list))
+	}
+	return nil
 }
 
 // planProbe opens a probe whose arguments are known and closes it again: opening reads nothing and has no side effect, and

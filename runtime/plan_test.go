@@ -11,12 +11,19 @@ import (
 	"chaos/actions"
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/spec"
 	"chaos/lang/syntax"
 	"chaos/runtime/event"
 )
 
 // planned plans the experiment of a script, the braces of which may be left to it.
 func planned(t *testing.T, before, body string) (*ExperimentPlan, []diag.Diagnostic) {
+	t.Helper()
+	return plannedOn(t, nil, before, body)
+}
+
+// plannedOn plans for a machine that lacks something.
+func plannedOn(t *testing.T, lacks func(*spec.Call) []spec.Need, before, body string) (*ExperimentPlan, []diag.Diagnostic) {
 	t.Helper()
 	w := &world{on: map[string]bool{}, begun: time.Now(), release: make(chan struct{})}
 	reg := w.registries()
@@ -28,7 +35,7 @@ func planned(t *testing.T, before, body string) (*ExperimentPlan, []diag.Diagnos
 	}
 	params, _ := check.BindParams(checked.Params, nil, func(string) (string, bool) { return "", false })
 	dir := t.TempDir()
-	plans, problems := New(Options{Script: checked, Registries: reg, Seed: 1, Dir: dir, RunsDir: dir + "/runs", Params: params}).Plan(context.Background())
+	plans, problems := New(Options{Script: checked, Registries: reg, Seed: 1, Dir: dir, RunsDir: dir + "/runs", Params: params, Lacks: lacks}).Plan(context.Background())
 	if len(w.log) > 0 {
 		t.Errorf("the plan acted: %s", strings.Join(w.log, "; "))
 	}
@@ -161,6 +168,30 @@ func TestAPlanListsWhatDoesNotFit(t *testing.T) {
 	}
 	if l := p.Steps("inject")[2].Lifetime; l != actions.Kernel {
 		t.Errorf("lifetime %q", l)
+	}
+}
+
+// What a machine lacks for any target stops the run before setup brings that target.
+func TestAPlanKnowsWhatIsLackingBeforeSetupBringsTheTarget(t *testing.T) {
+	lacks := func(c *spec.Call) []spec.Need {
+		if c.Name == "fake.break" {
+			return []spec.Need{{Kind: "privilege", Name: "root", Install: "run as root"}}
+		}
+		return nil
+	}
+	const steady = "steady { expect sure }; setup { fake.break(\"x\") as it }; "
+	for body, want := range map[string]int{
+		`inject { fake.break("nowhere") }`:                1, // it matches nothing yet
+		`inject { fake.break(it) }`:                       1, // what setup returns
+		`inject { repeat 3 { fake.break(it) } }`:          1,
+		`inject { when sure { fake.break(it) } }`:         0, // perhaps never
+		`inject { wait 1s }; rollback { fake.break(it) }`: 0,
+	} {
+		if _, problems := plannedOn(t, lacks, "", steady+body); len(problems) != want {
+			t.Errorf("%s: %d problems, want %d: %s", body, len(problems), want, diag.List(problems).Error())
+		} else if want > 0 && !strings.Contains(problems[0].Message, "privilege `root` is missing (run as root)") {
+			t.Errorf("%s", problems[0].Message)
+		}
 	}
 }
 

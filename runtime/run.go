@@ -18,12 +18,14 @@ import (
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/expr"
+	"chaos/lang/spec"
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
 	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 )
 
 // Options say what to run and how.
@@ -41,6 +43,9 @@ type Options struct {
 	Guardian   []string // how to start the guardian; nil: this executable
 	Sinks      []event.Sink
 	Rehearse   bool // before and after, no inject
+
+	// Lacks is what the machine lacks for a call, whoever its target will be; nil where nobody can tell.
+	Lacks func(*spec.Call) []spec.Need
 }
 
 // Result is what a run came to.
@@ -92,7 +97,8 @@ func New(o Options) *Run {
 	if abs, err := filepath.Abs(r.dir); err == nil { // the guardian and the helper live elsewhere
 		r.dir = abs
 	}
-	r.locks = recovery.NewTargetLocks(fmt.Sprintf("run %s (pid %d)", r.id, os.Getpid()))
+	self, _ := target.ProcessIdentity(os.Getpid())
+	r.locks = recovery.NewTargetLocks(recovery.Holder{Run: r.id, RunsDir: filepath.Dir(r.dir), Runner: self})
 	return r
 }
 
@@ -169,7 +175,7 @@ func (r *Run) untilSignal(parent context.Context) (context.Context, context.Canc
 
 // Execute runs everything. An *UnfitError means that nothing was started.
 func (r *Run) Execute(ctx context.Context) (res Result, err error) {
-	shared := env.Env{Dir: r.opts.Dir, RunDir: r.dir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
+	shared := env.Env{Dir: r.opts.Dir, RunDir: r.dir, Runs: r.opts.RunsDir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
 	defer func() {
 		if cerr := shared.Hold.Close(); cerr != nil && err == nil {
 			r.stream.Emit(event.Note{Text: "the helper process: " + cerr.Error()})
@@ -241,7 +247,7 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 		res.Exit = worse(res.Exit, exitAborted)
 	}
 	r.mu.Unlock()
-	r.stream.Emit(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
+	r.stream.EmitSync(event.RunEnded{Exit: res.Exit, Took: event.Seconds(time.Since(began)), Skipped: skipped, Dir: r.dir})
 	if jerr := r.stream.Err(); jerr != nil {
 		res.Exit = worse(res.Exit, exitInconclusive) // what cannot be read again cannot be trusted
 		return res, fmt.Errorf("the journal could not be written to the end: %w", jerr)

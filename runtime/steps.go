@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -411,7 +412,14 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
 	got, err := x.act(ctx, s, plan, led)
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
-	f := &fault{step: id, text: s.Text, name: s.As, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
+	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), hold: got.Hold, records: led.taken(), applied: time.Now()}
+	f.records = slices.DeleteFunc(f.records, func(r record) bool {
+		if final := b.phase == event.Rollback && err == nil; !final && !slices.Contains(got.Void, r.id) {
+			return false
+		}
+		x.void(id, r)
+		return true
+	})
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
 		b.scope.push(f)
 	}
@@ -534,7 +542,7 @@ func (x *experiment) planStep(ctx context.Context, s *check.Step, args map[strin
 
 func (x *experiment) pick(s *check.Step, v *vars) (target.Pick, error) {
 	if s.PickAll {
-		return target.Pick{All: true}, nil
+		return target.Pick{All: true, List: true}, nil
 	}
 	if s.Pick == nil {
 		return target.Pick{}, nil
@@ -544,9 +552,9 @@ func (x *experiment) pick(s *check.Step, v *vars) (target.Pick, error) {
 	case p.IsMissing():
 		return target.Pick{}, errors.New("`pick`: " + p.Why())
 	case p.T.Kind == value.Ratio && p.Float() > 0:
-		return target.Pick{Ratio: p.Float()}, nil
+		return target.Pick{Ratio: p.Float(), List: true}, nil
 	case p.Float() >= 1 && p.Float() == float64(int(p.Float())):
-		return target.Pick{Count: int(p.Float())}, nil
+		return target.Pick{Count: int(p.Float()), List: s.Pick.Text() != "1"}, nil
 	}
 	return target.Pick{}, fmt.Errorf("`pick %s` picks nothing: it takes a whole number from 1, or a ratio", p)
 }

@@ -102,12 +102,22 @@ func look(e env.Env, path string) (place, error) {
 	if err := unix.Statfs(dir, &st); err == nil {
 		p.ram = st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC
 	}
-	if e.RunDir != "" {
-		if own, err := device(e.RunDir); err == nil && own == dev {
+	if e.Runs != "" {
+		if own, err := device(standing(e.Runs)); err == nil && own == dev {
 			p.keep = journal
 		}
 	}
 	return p, nil
+}
+
+// standing is a folder, or the nearest above it that exists.
+func standing(dir string) string {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil {
+			break
+		}
+	}
+	return dir
 }
 
 func device(path string) (uint64, error) {

@@ -216,6 +216,10 @@ func TestRefuses(t *testing.T) {
 	} {
 		faults.Refused(t, e, "disk.fill", args, want)
 	}
+	// The journal's part is kept free before its folder exists, as in a plan.
+	planned := e
+	planned.RunDir, planned.Runs = "", filepath.Join(e.Dir, "not", "made yet")
+	faults.Refused(t, planned, "disk.fill", faulttest.Args{"path": e.Dir, "leave": "1MiB"}, "is too little: at least 64")
 	// The memory behind a file system in memory counts too.
 	big := disk(t, "1000G")
 	faults.Refused(t, e, "disk.fill", faulttest.Args{"path": big, "size": "900GB"}, "lives in memory")

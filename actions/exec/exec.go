@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -20,7 +21,7 @@ import (
 func All() []actions.Action { return []actions.Action{run()} }
 
 // Reverters lists what undoes their records.
-func Reverters() []actions.Reverter { return []actions.Reverter{runReverter{}} }
+func Reverters() []actions.Reverter { return []actions.Reverter{runReverter{}, childrenReverter{}} }
 
 type runArgs struct {
 	Command string                 `chaos:"command,required,positional" help:"a name in the PATH, or a path that starts at the script's folder"`
@@ -77,7 +78,13 @@ func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
 		return actions.Plan{}, err
 	}
 	if in.Undo == nil {
-		p.Inject = func(ctx context.Context, _ actions.Ledger) (actions.Fault, error) { return inject(ctx, in, act) }
+		p.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
+			kids, id, err := intendChildren(led, in.Command)
+			if err != nil {
+				return actions.Fault{}, err
+			}
+			return inject(ctx, in, act, kids, id)
+		}
 		return p, nil
 	}
 	if len(in.Undo) == 0 || in.Undo[0] == "" {
@@ -90,11 +97,16 @@ func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
 		return actions.Plan{}, err
 	}
 	p.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
+		// Recorded first, so ended last: the undo command may be what asks them to end.
+		kids, left, err := intendChildren(led, in.Command)
+		if err != nil {
+			return actions.Fault{}, err
+		}
 		id, err := intend(led, act, back)
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		f, err := inject(ctx, in, act)
+		f, err := inject(ctx, in, act, kids, left)
 		if err != nil {
 			return actions.Fault{}, err
 		}
@@ -114,7 +126,9 @@ func find(p *actions.Plan, e env.Env, name string) (string, error) {
 	return path, err
 }
 
-func inject(ctx context.Context, in runArgs, s command.Spec) (actions.Fault, error) {
+func inject(ctx context.Context, in runArgs, s command.Spec, kids children, id string) (actions.Fault, error) {
+	s.Env = maps.Clone(s.Env)
+	s.Env[childrenVar] = kids.Mark
 	r, err := command.Run(ctx, s)
 	switch {
 	case ctx.Err() != nil:
@@ -124,10 +138,21 @@ func inject(ctx context.Context, in runArgs, s command.Spec) (actions.Fault, err
 	case !slices.Contains(in.Allow, r.Code):
 		return actions.Fault{}, refusal(in.Command, r)
 	}
-	return actions.Fault{
+	f := actions.Fault{
 		Result: value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr}),
 		Note:   fmt.Sprintf("exit code %d", r.Code), // and no Effect: what the command did cannot be seen from here
-	}, nil
+	}
+	left, err := kids.left()
+	switch {
+	case err == nil && len(left) == 0:
+		f.Void = []string{id}
+	case in.Undo == nil:
+		f.Leaves = fmt.Sprintf("`%s` left running: %s", in.Command, describe(left))
+	}
+	if len(left) > 0 {
+		f.Note += ", left running: " + describe(left)
+	}
+	return f, nil
 }
 
 func refusal(name string, r command.Result) error {

@@ -46,7 +46,7 @@ func TestPlanDoesNothing(t *testing.T) {
 	if found, _ := os.ReadDir(dir); len(found) != 0 {
 		t.Error("planning acted")
 	}
-	if _, err := p.Inject(context.Background(), nil); err != nil {
+	if _, err := p.Inject(context.Background(), &ledger{}); err != nil {
 		t.Fatal(err)
 	}
 	if found, _ := os.ReadDir(dir); len(found) != 2 {
@@ -66,7 +66,7 @@ func TestAMissingCommandIsMissing(t *testing.T) {
 func TestResults(t *testing.T) {
 	dir := t.TempDir()
 	f, err := planFor(t, dir, args{"command": value.StringOf("sh"), "args": list("-c", "echo out; echo err >&2; exit 3"),
-		"allow": value.ListValue(value.TNumber, value.NumberOf(0), value.NumberOf(3))}).Inject(context.Background(), nil)
+		"allow": value.ListValue(value.TNumber, value.NumberOf(0), value.NumberOf(3))}).Inject(context.Background(), &ledger{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +78,12 @@ func TestResults(t *testing.T) {
 		"exit 1":                             "`sh` ended with exit code 1",
 		"kill -KILL $$":                      "`sh` was killed by SIGKILL (exit code 137)",
 	} {
-		_, err := planFor(t, dir, args{"command": value.StringOf("sh"), "args": list("-c", script)}).Inject(context.Background(), nil)
+		_, err := planFor(t, dir, args{"command": value.StringOf("sh"), "args": list("-c", script)}).Inject(context.Background(), &ledger{})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", script, err, want)
 		}
 	}
-	_, err = planFor(t, dir, args{"command": value.StringOf("sleep"), "args": list("10"), "timeout": value.DurationOf(time.Second)}).Inject(context.Background(), nil)
+	_, err = planFor(t, dir, args{"command": value.StringOf("sleep"), "args": list("10"), "timeout": value.DurationOf(time.Second)}).Inject(context.Background(), &ledger{})
 	if err == nil || err.Error() != "`sleep` did not end within 1s and was killed" {
 		t.Errorf("a timeout reads %v", err)
 	}
@@ -104,7 +104,7 @@ func TestAnAbortStopsIt(t *testing.T) {
 		}
 	}()
 	start := time.Now()
-	_, err := p.Inject(ctx, nil)
+	_, err := p.Inject(ctx, &ledger{})
 	if !errors.Is(err, stop) || !strings.HasPrefix(err.Error(), "`sh` was stopped before its end") {
 		t.Errorf("the error reads %v", err)
 	}

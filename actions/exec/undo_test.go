@@ -62,9 +62,18 @@ type ledger struct {
 func (l *ledger) Intend(u actions.Undo) (string, error) {
 	l.undos = append(l.undos, u)
 	if l.onIntend != nil {
-		return "1", l.onIntend()
+		return u.Kind, l.onIntend()
 	}
-	return "1", nil
+	return u.Kind, nil
+}
+
+// undo is the record of the undo command.
+func (l *ledger) undo(t *testing.T) actions.Undo {
+	t.Helper()
+	if len(l.undos) != 2 || l.undos[0].Kind != childrenKind || l.undos[1].Kind != kind {
+		t.Fatalf("the records are %+v", l.undos)
+	}
+	return l.undos[1]
 }
 
 func (l *ledger) Applied(string) error { l.applied++; return nil }
@@ -90,10 +99,10 @@ func TestUndo(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := p.Inject(context.Background(), led); err != nil || !there(dir, "on") || led.applied != 1 || len(led.undos) != 1 {
+	if _, err := p.Inject(context.Background(), led); err != nil || !there(dir, "on") || led.applied != 1 {
 		t.Fatal(err, led)
 	}
-	u := led.undos[0]
+	u := led.undo(t)
 	if !strings.HasPrefix(u.Manual, "cd '"+dir+"' && /") || !strings.HasSuffix(u.Manual, "# with the script's FILE") {
 		t.Errorf("by hand: %s", u.Manual)
 	}
@@ -124,7 +133,7 @@ func TestAnUndoThatFails(t *testing.T) {
 	if _, err := p.Inject(context.Background(), led); err != nil {
 		t.Fatal(err)
 	}
-	u := led.undos[0]
+	u := led.undo(t)
 	if err := (runReverter{}).Revert(context.Background(), env.Env{}, u); err == nil || err.Error() != "`sh` ended with exit code 3: not yet" {
 		t.Error(err)
 	}
@@ -142,7 +151,7 @@ func TestAnUndoThatFails(t *testing.T) {
 	if _, err := p.Inject(context.Background(), led); err != nil {
 		t.Fatal(err)
 	}
-	if err := (runReverter{}).Revert(context.Background(), env.Env{}, led.undos[0]); err == nil || !strings.Contains(err.Error(), "did not end within 100ms") {
+	if err := (runReverter{}).Revert(context.Background(), env.Env{}, led.undo(t)); err == nil || !strings.Contains(err.Error(), "did not end within 100ms") {
 		t.Error(err)
 	}
 }
@@ -157,10 +166,10 @@ func TestTheRecordComesFirst(t *testing.T) {
 	// A command that fails has a record all the same: nobody knows how far it came.
 	led := &ledger{}
 	p = planFor(t, dir, args{"command": value.StringOf("sh"), "args": list("-c", "touch on; exit 1"), "undo": list("rm", "-f", "on")})
-	if _, err := p.Inject(context.Background(), led); err == nil || len(led.undos) != 1 || led.applied != 0 || !there(dir, "on") {
+	if _, err := p.Inject(context.Background(), led); err == nil || led.applied != 0 || !there(dir, "on") {
 		t.Fatal(err, led)
 	}
-	if out, err := elsewhere(t, led.undos[0]); err != nil || out != "gone" || there(dir, "on") {
+	if out, err := elsewhere(t, led.undo(t)); err != nil || out != "gone" || there(dir, "on") {
 		t.Errorf("%s (%v)", out, err)
 	}
 }

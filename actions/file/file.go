@@ -52,6 +52,7 @@ type place struct {
 	path  string      // the same without symbolic links: what is replaced
 	info  fs.FileInfo // nil where there is no file
 	stat  *syscall.Stat_t
+	mount bool // it is mounted by itself, and can only be written in place
 }
 
 func (p place) String() string {
@@ -112,7 +113,7 @@ func locate(dir, path string) (place, error) {
 	case !p.info.Mode().IsRegular():
 		return refuse("is no plain file but a device, pipe or socket, whose content nobody could give back")
 	}
-	p.stat = p.info.Sys().(*syscall.Stat_t)
+	p.stat, p.mount = p.info.Sys().(*syscall.Stat_t), isMount(p.path)
 	if p.stat.Nlink > 1 {
 		return refuse("has %d names (hard links), and replacing one would part it from the others", p.stat.Nlink)
 	}
@@ -140,12 +141,16 @@ func (p place) lacking() ([]spec.Need, error) {
 	need := func(capability, why string) ([]spec.Need, error) {
 		return []spec.Need{{Kind: "privilege", Name: capability, Install: why + "; run as root"}}, nil
 	}
-	switch err := unix.Access(folder, unix.W_OK|unix.X_OK); err {
+	where, mode, what := folder, uint32(unix.W_OK|unix.X_OK), "into "+folder
+	if p.mount {
+		where, mode, what = p.path, unix.W_OK, p.path
+	}
+	switch err := unix.Access(where, mode); err {
 	case nil:
 	case unix.EACCES:
-		return need("CAP_DAC_OVERRIDE", "this user may not write into "+folder)
+		return need("CAP_DAC_OVERRIDE", "this user may not write "+what)
 	default:
-		return nil, fmt.Errorf("nothing can be written into %s: %s", folder, filefail.Why(err))
+		return nil, fmt.Errorf("nothing can be written to %s: %s", where, filefail.Why(err))
 	}
 	if !p.exists() {
 		return nil, nil
@@ -153,7 +158,7 @@ func (p place) lacking() ([]spec.Need, error) {
 	if unix.Access(p.path, unix.R_OK) != nil {
 		return need("CAP_DAC_OVERRIDE", "this user may not read "+p.path+", so the old content could not be kept")
 	}
-	if user := os.Geteuid(); user != 0 && int(p.stat.Uid) != user {
+	if user := os.Geteuid(); user != 0 && int(p.stat.Uid) != user && !p.mount {
 		return need("CAP_CHOWN", p.path+" belongs to another user, and only root can give it back to them")
 	}
 	return nil, nil
@@ -170,6 +175,9 @@ func plan(_ context.Context, e env.Env, in putArgs) (actions.Plan, error) {
 		Why:      "a file outlives the process that wrote it",
 		Does:     fmt.Sprintf("put %s into %s", value.SizeOf(float64(len(in.Content))).Short(), at),
 		Undo:     []string{"put the old content, mode, owner and time of " + at.path + " back"},
+	}
+	if at.mount {
+		p.Why += "; it is mounted by itself, so it is written in place, and a reader may see half of it"
 	}
 	if !at.exists() {
 		p.Does = fmt.Sprintf("create %s with %s", at, value.SizeOf(float64(len(in.Content))).Short())

@@ -29,9 +29,10 @@ const (
 
 // written is what a record says of the new file.
 type written struct {
-	Path  string `json:"path"`  // absolute, without symbolic links
-	Temp  string `json:"temp"`  // what it is written as before the rename, in the same folder
-	Wrote string `json:"wrote"` // hash of the content
+	Path  string `json:"path"`          // absolute, without symbolic links
+	Temp  string `json:"temp"`          // what it is written as before the rename, in the same folder
+	Wrote string `json:"wrote"`         // hash of the content
+	New   string `json:"new,omitempty"` // the content, in the run's folder, where it is written in place
 }
 
 // prior is what a record says of the old file.
@@ -80,6 +81,11 @@ func inject(ctx context.Context, e env.Env, led actions.Ledger, in putArgs) (act
 		}
 		if was, err = keep(ctx, e.RunDir, at); err != nil {
 			return actions.Fault{}, err
+		}
+		if at.mount {
+			if rec.New, err = keepNew(ctx, e.RunDir, in.Content); err != nil {
+				return actions.Fault{}, fmt.Errorf("the new content of %s cannot be kept: %s", at.path, filefail.Why(err))
+			}
 		}
 	}
 	id, err := intend(led, at, rec, was, len(in.Content))
@@ -186,6 +192,15 @@ func oldSize(at place) int {
 // write makes the new file beside the old one and renames it into place.
 func write(ctx context.Context, at place, rec written, was prior, content string) error {
 	failed := func(err error) error { return fmt.Errorf("%s cannot be written: %s", at.path, filefail.Why(err)) }
+	if rec.New != "" {
+		if err := unchanged(at); err != nil {
+			return err
+		}
+		if err := overwrite(ctx, rec.Path, rec.New); err != nil {
+			return failed(err)
+		}
+		return nil
+	}
 	f, err := os.OpenFile(rec.Temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask, as any program creates a file
 	if err != nil {
 		return failed(err)

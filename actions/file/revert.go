@@ -70,7 +70,7 @@ func (w written) state(was prior) (actions.State, error) {
 		return actions.Present, nil
 	case was.Existed && now.hash == was.Hash:
 		return actions.Gone, nil
-	case now.hash == w.Wrote:
+	case now.hash == w.Wrote, w.New != "" && torn(w.Path, w.New, was.Backup):
 		return actions.Present, nil
 	}
 	return actions.Foreign, nil
@@ -107,6 +107,8 @@ func (putReverter) Revert(ctx context.Context, _ env.Env, u actions.Undo) error 
 	case state == actions.Gone:
 		standing.remove(rec)
 		return nil
+	case rec.New != "":
+		err = restoreInPlace(ctx, rec, was)
 	case was.Existed:
 		err = restore(ctx, rec, was)
 	default:

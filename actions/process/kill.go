@@ -9,6 +9,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/spec"
+	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/target"
 
@@ -30,6 +31,7 @@ func kill() actions.Action {
 		Summary:  "Sends a signal to a process; one that the script started and that is dead already is left alone.",
 		Example:  `process.kill(match: "worker --queue mail", signal: "KILL")`,
 		Selects:  true,
+		Result:   value.THandle,
 		Lifetime: string(actions.Irreversible),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_KILL", Install: "for processes of other users: run as root"}},
 	}, planKill)
@@ -53,7 +55,9 @@ func planKill(_ context.Context, e env.Env, in killArgs) (actions.Plan, error) {
 			if err != nil {
 				return actions.Fault{}, err
 			}
-			return signalAll(found, sig)
+			fault, err := signalAll(found, sig)
+			fault.Result = target.Handles(found, e.Pick)
+			return fault, err
 		},
 	}, nil
 }

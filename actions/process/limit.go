@@ -37,6 +37,7 @@ func limit() actions.Action {
 		Summary:  "Limits what a process and everything below it may use, in a cgroup made for it; at least one limit is given. A process that is started anew meanwhile is not limited.",
 		Example:  `process.limit(port: 5432, cpu: 20%, memory: 512MiB) for 30s`,
 		Selects:  true,
+		Result:   value.THandle,
 		Undo:     "move everything back into the cgroups where it was, and remove the one made for it",
 		Lifetime: string(actions.Guardian),
 		Needs: []spec.Need{
@@ -145,7 +146,9 @@ func planLimit(_ context.Context, e env.Env, in limitArgs) (actions.Plan, error)
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		return limitAll(ctx, e, led, found, l)
+		fault, err := limitAll(ctx, e, led, found, l)
+		fault.Result = target.Handles(found, e.Pick)
+		return fault, err
 	}
 	return plan, nil
 }

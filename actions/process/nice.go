@@ -11,6 +11,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/spec"
+	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/target"
 
@@ -41,6 +42,7 @@ func nice() actions.Action {
 		Summary:  "Sets the nice value of every thread of a process, so that the scheduler favours others, or it.",
 		Example:  `process.nice(match: "postgres: writer", value: 19) for 30s`,
 		Selects:  true,
+		Result:   value.THandle,
 		Undo:     "give each thread the nice value that it had",
 		Lifetime: string(actions.Guardian),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_NICE", Install: "run as root, or raise the limit of `ulimit -e` for the target: a higher nice value must be lowered again at the end"}},
@@ -76,7 +78,9 @@ func planNice(_ context.Context, e env.Env, in niceArgs) (actions.Plan, error) {
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		return niceAll(ctx, led, found, in.Value)
+		fault, err := niceAll(ctx, led, found, in.Value)
+		fault.Result = target.Handles(found, e.Pick)
+		return fault, err
 	}
 	return plan, nil
 }

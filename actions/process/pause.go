@@ -9,26 +9,29 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/spec"
+	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/target"
+
+	"golang.org/x/sys/unix"
 )
 
 type pauseArgs struct{ target.Selector }
 
-// paused is what the record of a pause says besides its target.
-type paused struct {
-	Tracer target.Identity `json:"tracer"` // the pause ends with it
-}
-
 func pause() actions.Action {
 	return actions.Define(spec.Call{
-		Name:     "process.pause",
-		Summary:  "Stops every thread of a process, as SIGSTOP would, but by ptrace: whatever becomes of the run, the kernel lets it run on.",
+		Name: "process.pause",
+		Summary: "Stops every thread of a process, as SIGSTOP would, but by ptrace: whatever becomes of the run, the kernel lets it run on. " +
+			"Where ptrace is refused it is SIGSTOP indeed, and the guardian lets it run on.",
 		Example:  `process.pause(port: 5432) for 10s`,
 		Selects:  true,
+		Result:   value.THandle,
 		Undo:     "let it run on",
 		Lifetime: string(actions.Kernel),
-		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_PTRACE", Install: "run as root; for processes of the same user kernel.yama.ptrace_scope=0 is enough"}},
+		Needs: []spec.Need{
+			{Kind: "privilege", Name: "CAP_KILL", Install: "for processes of other users: run as root"},
+			{Kind: "kernel", Name: "ptrace", Install: "run as root, or set kernel.yama.ptrace_scope=0; without it by SIGSTOP"},
+		},
 	}, planPause)
 }
 
@@ -44,25 +47,56 @@ func planPause(_ context.Context, e env.Env, in pauseArgs) (actions.Plan, error)
 		Does:     "pause " + names(found),
 		Undo:     []string{"let " + names(found) + " run on"},
 	}
-	for _, f := range found {
-		if f.Down() {
+	var signalled []string
+	for _, id := range plan.Targets {
+		why := traceRefused(id)
+		if why == "" {
 			continue
 		}
-		if why := target.PtraceRefused(f.Identity.Pid()); why != "" {
-			plan.Missing = append(plan.Missing, spec.Need{Kind: "privilege", Name: "CAP_SYS_PTRACE", Install: why + "; run as root"})
+		if err := stoppable(id); err != nil {
+			var busy *target.BusyError
+			if errors.As(err, &busy) {
+				return actions.Plan{}, err
+			}
+			plan.Missing = append(plan.Missing, spec.Need{Kind: "privilege", Name: "CAP_KILL", Install: err.Error()})
 			break
 		}
+		signalled = append(signalled, fmt.Sprintf("%s (pid %s): %s", id.Name, id.ID, why))
+	}
+	if len(signalled) > 0 {
+		plan.Lifetime = actions.Guardian
+		plan.Does += " by SIGSTOP"
+		plan.Why = "a process that got SIGSTOP stays stopped, so the guardian sends SIGCONT when the run is gone; ptrace, which ends with the run, is refused: " + strings.Join(signalled, "; ")
 	}
 	plan.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
 		found, err := in.Refresh(found, e.Pick, e.Rand)
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		return pauseAll(ctx, e, led, found)
+		fault, err := pauseAll(ctx, e, led, found)
+		fault.Result = target.Handles(found, e.Pick)
+		return fault, err
 	}
 	return plan, nil
 }
 
+// traceRefused tells in plain words why a process cannot be paused by ptrace; "" where it can.
+func traceRefused(id target.Identity) string {
+	by, err := target.Tracer(id.Pid())
+	if err != nil || by == 0 {
+		return target.PtraceRefused(id.Pid())
+	}
+	tracer, err := target.ReadProcess(by)
+	switch {
+	case err != nil:
+		return "another process traces it"
+	case target.NewOwn().Why(tracer) != "":
+		return "" // a pause of ours, or of another run, which has locked it
+	}
+	return "process " + tracer.Describe() + " traces it already"
+}
+
+// pauseAll pauses each in the best way that there is for it.
 func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target.Found) (actions.Fault, error) {
 	if e.Hold == nil {
 		return actions.Fault{}, errNoHelper
@@ -72,54 +106,71 @@ func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 			return actions.Fault{}, fmt.Errorf("%s is not running, so there is nothing to pause", f.Name())
 		}
 	}
-	tracer, err := e.Hold.Tracer(ctx)
-	if err != nil {
-		return actions.Fault{}, err
-	}
 	var held []target.Identity
 	for _, f := range found {
-		id, err := intend(led, actions.Undo{
-			Kind: "process.pause", Target: f.Identity, Lifetime: actions.Kernel,
-			Manual: fmt.Sprintf("kill -KILL %s", tracer.ID), // the tracer: the kernel then lets the process run on
-		}, paused{Tracer: tracer}, nil)
-		if err != nil {
-			return actions.Fault{}, err
+		way := trace
+		if traceRefused(f.Identity) != "" {
+			way = signalStop
 		}
-		if err := e.Hold.Pause(ctx, f.Identity); err != nil {
+		if err := way(ctx, e, led, f.Identity); err != nil {
 			return actions.Fault{}, err
 		}
 		held = append(held, f.Identity)
-		if err := led.Applied(id); err != nil {
-			return actions.Fault{}, err
-		}
 	}
 	return actions.Fault{
-		Note: "paused " + names(found),
-		Effect: func(context.Context) (actions.Effect, string) {
-			for _, id := range held {
-				if !id.Alive() {
-					return actions.No, id.String() + " is gone"
-				}
-				moving, err := target.Moving(id.Pid())
-				if err != nil {
-					return actions.No, id.String() + " is gone"
-				}
-				if len(moving) > 0 {
-					return actions.No, fmt.Sprintf("threads of %s run on: %s", id, strings.Join(moving, ", "))
-				}
-			}
-			return actions.Yes, "every thread is stopped"
-		},
+		Note:   "paused " + names(found),
+		Effect: func(context.Context) (actions.Effect, string) { return paused(held) },
 	}, nil
 }
 
-// pauseReverter lets a paused process run on.
+// paused looks whether every thread stands still.
+func paused(held []target.Identity) (actions.Effect, string) {
+	for _, id := range held {
+		if !id.Alive() {
+			return actions.No, id.String() + " is gone"
+		}
+		moving, err := target.Moving(id.Pid())
+		if err != nil {
+			return actions.No, id.String() + " is gone"
+		}
+		if len(moving) > 0 && !still(id) { // once more: its tracer may have had a look at it
+			return actions.No, fmt.Sprintf("threads of %s run on: %s", id, strings.Join(moving, ", "))
+		}
+	}
+	return actions.Yes, "every thread is stopped"
+}
+
+// traced is what the record of a pause by ptrace says besides its target.
+type traced struct {
+	Tracer target.Identity `json:"tracer"` // the pause ends with it
+}
+
+// trace pauses by ptrace.
+func trace(ctx context.Context, e env.Env, led actions.Ledger, it target.Identity) error {
+	tracer, err := e.Hold.Tracer(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := intend(led, actions.Undo{
+		Kind: "process.pause", Target: it, Lifetime: actions.Kernel,
+		Manual: fmt.Sprintf("kill -KILL %s", tracer.ID), // the tracer: the kernel then lets the process run on
+	}, traced{Tracer: tracer}, nil)
+	if err != nil {
+		return err
+	}
+	if err := e.Hold.Pause(ctx, it); err != nil {
+		return err
+	}
+	return led.Applied(id)
+}
+
+// pauseReverter lets a process run on that is paused by ptrace.
 type pauseReverter struct{}
 
 func (pauseReverter) Kind() string { return "process.pause" }
 
 func (r pauseReverter) Revert(ctx context.Context, e env.Env, u actions.Undo) error {
-	var in paused
+	var in traced
 	if err := decode(u, &in); err != nil {
 		return err
 	}
@@ -127,26 +178,21 @@ func (r pauseReverter) Revert(ctx context.Context, e env.Env, u actions.Undo) er
 		return e.Hold.Resume(ctx, u.Target)
 	}
 	// Another process' pause. Its tracer ends as soon as its run does, and the kernel then detaches.
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		state, err := r.State(ctx, e, u)
-		if err != nil || state != actions.Present {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.New("the run that paused it is alive: its tracer has pid " + in.Tracer.ID + "; end that run first")
-		}
+	var state actions.State
+	over, err := await(ctx, 3*time.Second, func() (bool, error) {
+		var err error
+		state, err = r.State(ctx, e, u)
+		return state != actions.Present, err
+	})
+	if err == nil && !over {
+		err = errors.New("the run that paused it is alive: its tracer has pid " + in.Tracer.ID + "; end that run first")
 	}
+	return err
 }
 
 // State is present while the tracer of the record traces the target.
 func (pauseReverter) State(_ context.Context, _ env.Env, u actions.Undo) (actions.State, error) {
-	var in paused
+	var in traced
 	if err := decode(u, &in); err != nil {
 		return "", err
 	}
@@ -158,4 +204,115 @@ func (pauseReverter) State(_ context.Context, _ env.Env, u actions.Undo) (action
 		return actions.Gone, nil
 	}
 	return actions.Present, nil
+}
+
+// signalled is what the record of a pause by SIGSTOP says besides its target. That it was not stopped before need not be
+// said: one that was is refused.
+type signalled struct{}
+
+// stoppable tells why a process cannot be paused by SIGSTOP: nil where it can. One that stands still already would be set
+// free by our undo, and that is not ours to do.
+func stoppable(id target.Identity) error {
+	if still(id) {
+		return &target.BusyError{Text: fmt.Sprintf("%s is stopped already, by somebody else: a pause would change nothing, and its end would set it free", id)}
+	}
+	return id.Signal(0) // no signal is sent, but whether we may is looked at: kill(2)
+}
+
+// still tells whether every thread stands still, and goes on doing so: a process under strace does at each system call, for
+// a moment.
+func still(id target.Identity) bool {
+	by, err := target.Tracer(id.Pid())
+	looks := 1
+	if err != nil || by != 0 {
+		looks = 10
+	}
+	for range looks {
+		if moving, err := target.Moving(id.Pid()); err != nil || len(moving) > 0 {
+			return false
+		}
+		if looks > 1 {
+			<-time.After(3 * time.Millisecond)
+		}
+	}
+	return true
+}
+
+// signalStop pauses by SIGSTOP. Unlike a pause by ptrace, its parent is told, as a shell tells that a job was stopped.
+func signalStop(ctx context.Context, _ env.Env, led actions.Ledger, it target.Identity) error {
+	if err := stoppable(it); err != nil {
+		return err
+	}
+	id, err := intend(led, actions.Undo{
+		Kind: signalKind, Target: it, Lifetime: actions.Guardian, Manual: "kill -CONT " + it.ID,
+	}, signalled{}, nil)
+	if err != nil {
+		return err
+	}
+	if err := it.Signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	// Each thread stops on its way back to user space. One that is deep in the kernel may take its time: the effect says so.
+	if _, err := await(ctx, time.Second, func() (bool, error) { return still(it), nil }); err != nil {
+		return err
+	}
+	return led.Applied(id)
+}
+
+// signalKind is that of the records of pauses by SIGSTOP.
+const signalKind = "process.pause.signal"
+
+// signalReverter lets a process run on that got SIGSTOP.
+type signalReverter struct{}
+
+func (signalReverter) Kind() string { return signalKind }
+
+// Revert sends SIGCONT also where nothing seems to be stopped: a SIGSTOP may be under way, and SIGCONT takes it back.
+func (r signalReverter) Revert(ctx context.Context, e env.Env, u actions.Undo) error {
+	if err := decode(u, &signalled{}); err != nil {
+		return err
+	}
+	if err := u.Target.Signal(unix.SIGCONT); err != nil {
+		if errors.Is(err, target.ErrGone) {
+			return nil
+		}
+		return err
+	}
+	_, err := await(ctx, time.Second, func() (bool, error) {
+		state, err := r.State(ctx, e, u)
+		return state == actions.Gone, err
+	})
+	return err // whether it runs is asked next
+}
+
+// State is present while every thread is stopped; foreign while a tracer of somebody else, such as a debugger, holds it.
+func (signalReverter) State(_ context.Context, _ env.Env, u actions.Undo) (actions.State, error) {
+	if err := decode(u, &signalled{}); err != nil {
+		return "", err
+	}
+	if !u.Target.Alive() || !still(u.Target) {
+		return actions.Gone, nil
+	}
+	if by, err := target.Tracer(u.Target.Pid()); err == nil && by != 0 {
+		return actions.Foreign, nil
+	}
+	return actions.Present, nil
+}
+
+// await asks until the answer is yes, or the time is over, or the context ends.
+func await(ctx context.Context, limit time.Duration, ask func() (bool, error)) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if yes, err := ask(); yes || err != nil {
+			return yes, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
 }

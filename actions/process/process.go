@@ -22,7 +22,7 @@ func All() []actions.Action {
 
 // Reverters lists what undoes their records.
 func Reverters() []actions.Reverter {
-	return []actions.Reverter{startReverter{}, pauseReverter{}, stopReverter{}, limitReverter{}, niceReverter{}}
+	return []actions.Reverter{startReverter{}, pauseReverter{}, signalReverter{}, stopReverter{}, limitReverter{}, niceReverter{}}
 }
 
 // Register adds the family to a registry.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -176,5 +177,142 @@ func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
 	p.code()
 	if out := p.output.String(); strings.ContainsAny(out, "\x1b\x07") || !strings.Contains(out, "boo") {
 		t.Errorf("%q", out)
+	}
+}
+
+// What was killed can be named afterwards, by its pid, when it is gone.
+func TestTheNameOfAVictimOutlivesIt(t *testing.T) {
+	pid := victim(t)
+	word := fmt.Sprintf("victims-%d", os.Getpid())
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "victims" {
+  setup {
+    process.start("sh", args: ["-c", "sleep 60; true", "%[2]s"])
+    process.start("sh", args: ["-c", "sleep 60; true", "%[2]s"])
+  }
+  probe left = process.count(match: "%[2]s") every 50ms
+  steady { expect left >= 0 }
+  inject {
+    process.kill(pid: %[1]d) as one
+    log("killed ${one.pid}")
+    process.kill(match: "%[2]s", signal: "WINCH") pick all as both
+    log("killed ${len(both)} at once")
+    process.kill(both[0], signal: "CONT")
+  }
+}
+`, pid, word)))
+	code := p.code()
+	if out := p.output.String(); code != 0 || !strings.Contains(out, fmt.Sprintf("killed %d", pid)) || !strings.Contains(out, "killed 2 at once") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// A step of rollback is final: it leaves nothing to recover, and nothing recovers it.
+func TestAStepOfRollbackIsFinal(t *testing.T) {
+	dir := t.TempDir()
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "final" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady { expect none == 0 }
+  inject { wait 10ms }
+  rollback { file.put("%s/final", "stays") }
+}
+`, dir)))
+	if code := p.code(); code != 0 {
+		t.Fatalf("exit %d\n%s", code, p.output.String())
+	}
+	if r := p.theRun(); len(r.Open) != 0 || r.Status() != "exit 0" {
+		t.Errorf("the journal says %s, open %v", r.Status(), r.Open)
+	}
+	if out, code := p.chaos("recover"); code != 0 || readAll(t, filepath.Join(dir, "final")) != "stays" {
+		t.Errorf("recover: %d %s", code, out)
+	}
+}
+
+func TestARunWhoseFolderIsDeletedIsNotTrusted(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 400ms")
+	p := startChaos(t, "script", script)
+	p.until("waiting", "400ms")
+	if err := os.RemoveAll(p.theRun().Dir); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.code(); code != 5 || !strings.Contains(p.output.String(), "journal.jsonl was deleted or moved while the run went on") {
+		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+
+	// Nor does it inject any more, once that is so.
+	script, dir = scene(t, "    test.mark(\"mark1\")\n    wait 400ms\n    test.mark(\"mark2\")")
+	q := startChaos(t, "script", script)
+	q.until("waiting", "400ms")
+	os.RemoveAll(q.theRun().Dir)
+	if code := q.code(); code != 5 || len(marked(dir)) != 0 || !strings.Contains(q.output.String(), "so nothing may be injected") {
+		t.Errorf("exit %d, want 5; left %v\n%s", code, marked(dir), q.output.String())
+	}
+}
+
+func TestAReportThatCannotBeWrittenIsNoSuccess(t *testing.T) {
+	full := filepath.Join(t.TempDir(), "report.md")
+	if err := os.Symlink("/dev/full", full); err != nil {
+		t.Fatal(err)
+	}
+	script, _ := scene(t, "    wait 10ms")
+	p := startChaos(t, "script", script, "--report", full)
+	if code := p.code(); code != 5 || !strings.Contains(p.output.String(), "the report "+full+" could not be written: no space left on device") {
+		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
+	}
+}
+
+func TestAFolderThatIsGoneIsNamed(t *testing.T) {
+	script, _ := scene(t, "    wait 10ms")
+	c := exec.Command("sh", "-c", `mkdir "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"`, "sh", filepath.Join(t.TempDir(), "gone"), os.Args[0])
+	c.Env = append(os.Environ(), asChaos+"=1", "XDG_STATE_HOME="+t.TempDir())
+	for _, args := range [][]string{{"script", script, "--runs", "here"}, {"repl"}} {
+		c := *c
+		c.Args = append(slices.Clip(c.Args), args...)
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "the present folder does not exist any more; change to another one") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// A fault that deletes the very tool of its undo: that is named, with the command for a human, and the others are undone.
+func TestAnUndoWhoseToolTheFaultDeletedIsNamedAndTheOthersRun(t *testing.T) {
+	script, dir := scene(t, "")
+	tool := filepath.Join(dir, "tool")
+	if err := os.WriteFile(tool, []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", `  inject {
+    test.mark("mark1")
+    exec.run("rm", args: ["tool"], undo: ["./tool", "restore"])
+    test.mark("mark2")
+`, 1)), 0o600)
+	p := startChaos(t, "script", script)
+	code, out := p.code(), p.output.String()
+	if code != 6 || !strings.Contains(out, "NOT UNDONE: run rm tool") || !strings.Contains(out, "by hand: cd '"+dir+"' && "+tool+" restore") {
+		t.Errorf("exit %d, want 6\n%s", code, out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestWhatSomebodyElseChangedMeanwhileIsLeftAloneAndReported(t *testing.T) {
+	script, dir := scene(t, "")
+	config := filepath.Join(dir, "config")
+	os.WriteFile(config, []byte("before"), 0o600)
+	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", "  inject {\n    file.put(\"config\", \"during\")\n    test.mark(\"mark1\")\n    wait 500ms\n", 1)), 0o600)
+	p := startChaos(t, "script", script)
+	p.until("waiting", "500ms")
+	if err := os.WriteFile(config, []byte("an operator's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := p.code(), p.output.String()
+	if code != 0 || !strings.Contains(out, "somebody else changed it meanwhile") || readAll(t, config) != "an operator's" {
+		t.Errorf("exit %d, it holds %q\n%s", code, readAll(t, config), out)
+	}
+	if got := marked(dir); len(got) != 0 {
+		t.Errorf("left: %v", got)
 	}
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chaos/runtime/target"
 )
 
 var (
@@ -29,23 +33,29 @@ type place struct {
 	pid  int
 	port int
 	disk string // a small tmpfs
+	runs string // where the runs are recorded: a small tmpfs, or "" for the usual folder
+
+	traced int // a process that strace holds, so that we may not; 0 where the fault needs none
 
 	hits     sync.Mutex
 	switched bool // by requests to /on and /off
 	server   string
 }
 
-func newPlace(t *testing.T) *place {
+func newPlace(t *testing.T, f matrixFault, c catastrophe) *place {
 	p := &place{t: t, dir: t.TempDir(), pid: victim(t), port: freePort(t)}
 	if err := os.WriteFile(filepath.Join(p.dir, "config"), []byte("before\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if os.Geteuid() == 0 {
-		p.disk = t.TempDir()
-		if err := syscall.Mount("tmpfs", p.disk, "tmpfs", 0, "size=64m"); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { syscall.Unmount(p.disk, syscall.MNT_DETACH) })
+		p.disk = tmpfs(t, "64m")
+		p.mount("mounted")
+	}
+	if c.small {
+		p.runs = tmpfs(t, "256k")
+	}
+	if strings.Contains(f.inject, "TRACED") {
+		p.traced = straced(t)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		p.hits.Lock()
@@ -55,6 +65,53 @@ func newPlace(t *testing.T) *place {
 	t.Cleanup(server.Close)
 	p.server = server.URL
 	return p
+}
+
+// mount makes a file that is mounted by itself, as a container's /etc/hosts is.
+func (p *place) mount(name string) {
+	path := filepath.Join(p.dir, name)
+	if err := os.WriteFile(path, []byte("before\n"), 0o640); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := syscall.Mount(path, path, "", syscall.MS_BIND, ""); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
+}
+
+func tmpfs(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// straced is a process that strace holds.
+func straced(t *testing.T) int {
+	t.Helper()
+	pid := victim(t)
+	cmd := exec.Command("strace", "-q", "-o", "/dev/null", "-p", fmt.Sprint(pid))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Signal(syscall.SIGTERM); cmd.Wait() })
+	waitFor(t, "strace to hold it", func() bool { by, err := target.Tracer(pid); return err == nil && by != 0 && procState(pid) == "S" })
+	return pid
+}
+
+// fill writes to a file of the folder until nothing more fits.
+func fill(dir string) {
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		return // it is full already
+	}
+	defer f.Close()
+	for block := make([]byte, 4096); err == nil; {
+		_, err = f.Write(block)
+	}
 }
 
 // snapshot reads the world.
@@ -84,11 +141,13 @@ func (p *place) snapshot() string {
 		data, _ := os.ReadFile(filepath.Join(p.dir, e.Name()))
 		fmt.Fprintf(&b, "file %s %s %q\n", e.Name(), info.Mode(), data)
 	}
-	state := procState(p.pid)
-	if strings.Contains("RSD", state) {
-		state = "runs"
+	for _, pid := range []int{p.pid, p.traced} {
+		state := procState(pid)
+		if strings.Contains("RSD", state) {
+			state = "runs"
+		}
+		fmt.Fprintf(&b, "process %s\n", state)
 	}
-	fmt.Fprintf(&b, "process %s\n", state)
 	if listening(p.port) {
 		fmt.Fprintf(&b, "port in use\n")
 	}
@@ -108,12 +167,15 @@ var matrixFaults = []matrixFault{
 	{name: "test.mark", inject: `test.mark("DIR/mark")`},
 	{name: "process.start", inject: `process.start("python3", args: ["-c", "import socket,time; s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', PORT)); s.listen(); time.sleep(300)"], ready: "127.0.0.1:PORT")`, needs: []string{"python3"}},
 	{name: "process.pause", inject: `process.pause(pid: PID)`},
+	{name: "process.pause by SIGSTOP", inject: `process.pause(pid: TRACED)`, needs: []string{"strace"}},
 	{name: "process.stop", inject: "process.start(\"sleep\", args: [\"300\"]) as other\n    process.stop(other)"},
 	{name: "process.nice", inject: `process.nice(pid: PID, value: 10)`, root: true},
 	{name: "process.limit", inject: `process.limit(pid: PID, cpu: 50%, memory: 256MiB, pids: 50)`, root: true},
 	{name: "file.put over a file", inject: `file.put("DIR/config", "during")`},
+	{name: "file.put over a mounted file", inject: `file.put("DIR/mounted", "during")`, root: true},
 	{name: "file.put of a new file", inject: `file.put("DIR/new", "during")`},
 	{name: "exec.run with undo", inject: `exec.run("touch", args: ["DIR/touched"], undo: ["rm", "-f", "DIR/touched"])`},
+	{name: "exec.run that leaves a child", inject: `exec.run("sh", args: ["-c", "sleep 300 & sleep 0.02"])`},
 	{name: "http.send with undo", inject: `http.send("URL/on", undo: {url: "URL/off"})`},
 	{name: "cpu.stress", inject: `cpu.stress(workers: 1, load: 20%)`},
 	{name: "memory.stress", inject: `memory.stress(64MiB)`},
@@ -129,6 +191,7 @@ type catastrophe struct {
 	codes []int  // with which the runner may end; nil: it is killed
 	extra string // a member of the experiment
 	after string // statements behind the fault
+	small bool   // the runs are recorded on a small disk
 	do    func(*chaosProcess)
 }
 
@@ -167,6 +230,12 @@ var catastrophes = []catastrophe{
 	{name: "panic in a probe", codes: []int{5}, extra: "probe bad = test.panic() every 40ms\n  probe bad2 = test.panic() every 40ms", after: "wait 300ms"},
 	{name: "panic in an action", codes: []int{5}, after: "test.mark(\"DIR/panicked\", act: \"panic\")"},
 	{name: "a failing step", codes: []int{5}, after: "exec.run(\"false\")"},
+	{name: "the runs' folder fills up", codes: []int{0, 2, 5}, small: true, do: func(p *chaosProcess) { fill(p.runs) }, after: "wait 300ms\n    test.mark(\"DIR/second\")"},
+	{name: "the runs' folder fills up, then SIGKILL of the runner", small: true, do: func(p *chaosProcess) {
+		fill(p.runs)
+		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond)
+		p.cmd.Process.Kill()
+	}},
 	{name: "the deadline", codes: []int{4}, extra: "deadline: 400ms", after: "wait 5m"},
 	{name: "an undo that fails", codes: []int{6}, after: "test.mark(\"DIR/left\", undo: \"fail\")"},
 	{name: "an undo that hangs", codes: []int{6}, after: "test.mark(\"DIR/left\", undo: \"hang\")"},
@@ -210,7 +279,7 @@ func TestCrashMatrix(t *testing.T) {
 		early := r.IntN(4) == 0
 		t.Run(fmt.Sprintf("%d %s, %s", i, f.name, c.name), func(t *testing.T) {
 			need(t, f.needs...)
-			if f.root && os.Geteuid() != 0 {
+			if (f.root || c.small) && os.Geteuid() != 0 {
 				if os.Getenv("CI") != "" {
 					t.Fatal("this needs root")
 				}
@@ -222,7 +291,7 @@ func TestCrashMatrix(t *testing.T) {
 }
 
 func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, early bool) {
-	place := newPlace(t)
+	place := newPlace(t, f, c)
 	before := place.snapshot()
 	after := c.after
 	if after == "" {
@@ -232,7 +301,7 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if strings.Contains(c.extra, "bad") {
 		steady += " and bad"
 	}
-	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "DIR", place.dir, "PORT", fmt.Sprint(place.port), "DISK", place.disk, "URL", place.server).Replace(fmt.Sprintf(`experiment "matrix" {
+	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "TRACED", fmt.Sprint(place.traced), "DIR", place.dir, "PORT", fmt.Sprint(place.port), "DISK", place.disk, "URL", place.server).Replace(fmt.Sprintf(`experiment "matrix" {
   recovery: 2s
   probe state = process.state(pid: PID) every 30ms
   %s
@@ -248,7 +317,7 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := startChaos(t, "script", path)
+	p := startChaosIn(t, cmp.Or(place.runs, t.TempDir()), "script", path)
 	if c.do != nil {
 		if !early {
 			waitFor(t, "the injection", func() bool {
@@ -264,8 +333,20 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if c.codes != nil && !slices.Contains(c.codes, code) && !(early && code == -1) {
 		t.Errorf("exit %d, want one of %v", code, c.codes)
 	}
+	if strings.Contains(c.name, "then recover") {
+		waitFor(t, "both to be gone", func() bool { return p.find("guard") == 0 && p.find("script") == 0 })
+		if out, rc := p.chaos("recover"); rc != 0 {
+			t.Errorf("recover: %d %s", rc, out)
+		}
+	}
 	// A guardian may have to finish its work, and the helper its own.
 	waitFor(t, "all processes of the run to end", func() bool { return len(p.living()) == 0 })
+	if c.small {
+		if got := place.snapshot(); got != before {
+			t.Errorf("while the disk is full, before:\n%safter:\n%s", before, got)
+		}
+		os.Remove(filepath.Join(place.runs, "filler")) // somebody makes room
+	}
 	if out, rc := p.chaos("recover"); rc != 0 && !strings.Contains(c.name, "an undo that") {
 		t.Errorf("recover: %d %s", rc, out)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -245,6 +246,26 @@ func callHere(m machine, u use) doctorCall {
 		c.Lifetime = ""
 	}
 	return c
+}
+
+// lacks is what the machine lacks for a call, whoever its target will be.
+func (m machine) lacks(c *spec.Call) []spec.Need {
+	here := callHere(m, use{spec: c, given: true})
+	if here.Status != no {
+		return nil
+	}
+	var out []spec.Need
+	for _, n := range here.Needs {
+		if n.Status != no {
+			continue
+		}
+		need := spec.Need{Kind: n.Kind, Name: n.Name, Install: cmp.Or(n.How, n.Detail)}
+		if n.Name == "root" {
+			return []spec.Need{need} // and the rest may come with it
+		}
+		out = append(out, need)
+	}
+	return out
 }
 
 // needsProc tells what finds its processes in /proc, or has something to undo: the helper and the guardian start from

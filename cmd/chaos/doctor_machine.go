@@ -16,6 +16,7 @@ import (
 	"chaos/runtime/cgroup"
 	"chaos/runtime/command"
 	"chaos/runtime/stress"
+	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
@@ -285,6 +286,15 @@ func (m machine) kernelFeature(name, install string) finding {
 		case !ok:
 			f.lifetime = string(actions.Guardian)
 			f.Status, f.Detail, f.How = partly, "not in "+dir+"; each file system is asked again by the plan", install
+		}
+	case "ptrace":
+		why := target.PtraceRefused(os.Getpid())
+		if m.yama == 3 || m.yama >= 1 && m.caps&(1<<unix.CAP_SYS_PTRACE) == 0 {
+			why = fmt.Sprintf("kernel.yama.ptrace_scope is %d", m.yama)
+		}
+		if why != "" {
+			f.lifetime = string(actions.Guardian)
+			f.Status, f.Detail, f.How = partly, why, install
 		}
 	case "PSI":
 		if _, err := os.Stat("/proc/pressure/cpu"); err != nil {

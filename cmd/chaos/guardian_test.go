@@ -238,9 +238,11 @@ func TestASecondRunOnTheSameTargetIsRefused(t *testing.T) {
 	p := startChaos(t, "script", writeScript(t, text))
 	p.until("waiting", "5m")
 	q := startChaos(t, "script", writeScript(t, text))
-	if code := q.code(); code != 2 || !strings.Contains(q.output.String(), p.theRun().ID) {
+	if code := q.code(); code != 2 || !strings.Contains(q.output.String(), "`chaos stop "+p.theRun().ID+" --runs "+filepath.Join(p.runs, "chaos", "runs")+"`") {
 		t.Errorf("exit %d, want 2 and the name of the first run\n%s", code, q.output.String())
 	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.code()
 }
 
 func TestAnUndoThatHangsDoesNotStopTheOthers(t *testing.T) {

@@ -141,17 +141,17 @@ func near(word string, among []string) string {
 }
 
 func planOne(p prepared, reg runtime.Registries, runs string) (plannedScript, error) {
-	dir, err := filepath.Abs(filepath.Dir(p.path))
+	dir, err := absolute(filepath.Dir(p.path))
 	if err != nil {
 		return plannedScript{}, err
 	}
-	hide := secret.Redactor(p.Hidden)
+	hide, here := secret.Redactor(p.Hidden), lookAround(runs)
 	run := runtime.New(runtime.Options{
+		Lacks:  here.lacks,
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: hide, Dir: dir, RunsDir: runs, Version: version,
 	})
 	plans, problems := run.Plan(context.Background())
 	out := plannedScript{Script: p.path, Fit: len(problems) == 0, Params: map[string]string{}, Experiments: plans, Diagnostics: problems, sources: p.script.Sources}
-	here := lookAround(runs)
 	for _, x := range plans {
 		for i, n := range x.Needs { // what the machine has, whoever the target will be
 			if n.State == "unknown" && here.need(spec.Need{Kind: n.Kind, Name: n.Name, Install: n.Install}).Status == yes {

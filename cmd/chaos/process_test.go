@@ -66,8 +66,14 @@ var marks int
 // pid, and fails the test.
 func startChaos(t *testing.T, args ...string) *chaosProcess {
 	t.Helper()
+	return startChaosIn(t, t.TempDir(), args...)
+}
+
+// startChaosIn keeps the runs in a folder of the test.
+func startChaosIn(t *testing.T, runs string, args ...string) *chaosProcess {
+	t.Helper()
 	marks++
-	p := &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: t.TempDir(), seen: map[int]string{}, exited: make(chan struct{})}
+	p := &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: runs, seen: map[int]string{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "XDG_STATE_HOME=") }),
 		asChaos+"=1", p.mark, "XDG_STATE_HOME="+p.runs)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
+	"chaos/runtime/hold"
 	"chaos/runtime/recovery"
 
 	"github.com/spf13/cobra"
@@ -40,7 +42,11 @@ Without RUN it looks at all runs. Exits with 0 when nothing is left, with 6 when
 				return err
 			}
 			out := cmd.OutOrStdout()
-			if *code, err = recoverRuns(out, list, len(args) > 0); err == nil && *code == 0 {
+			*code, err = recoverRuns(out, list, len(args) > 0)
+			if err == nil && len(args) == 0 {
+				err = endOrphans(cmd.Context(), out)
+			}
+			if err == nil && *code == 0 {
 				fmt.Fprintln(out, "nothing is left")
 			}
 			return err
@@ -48,6 +54,15 @@ Without RUN it looks at all runs. Exits with 0 when nothing is left, with 6 when
 	}
 	c.Flags().StringVar(&runs, "runs", "", runsHelp)
 	return c
+}
+
+// endOrphans ends what dead helpers left that no undo record names.
+func endOrphans(ctx context.Context, out io.Writer) error {
+	ended, err := hold.EndOrphans(ctx)
+	for _, what := range ended {
+		fmt.Fprintf(out, "ended what a dead run had started: %s\n", what)
+	}
+	return err
 }
 
 const runsHelp = "`DIR` where the folder of each run is kept (default: the user's state folder)"

@@ -80,13 +80,13 @@ func runREPL(f replFlags) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	dir, err := os.Getwd()
+	dir, err := absolute(".")
 	if err != nil {
-		return exitUsage, fmt.Errorf("the present folder cannot be read: %w", err)
+		return exitUsage, err
 	}
 	asker := newAsker(false)
 	reg := registriesAsking(asker)
-	if runs, err = filepath.Abs(runs); err != nil { // the guardian works in another folder
+	if runs, err = absolute(runs); err != nil { // the guardian works in another folder
 		return exitUsage, err
 	}
 	cfg := repl.Config{

@@ -188,8 +188,9 @@ func (r *reports) close() {
 	}
 }
 
-// write writes all reports. One that fails is told and does not change the exit code, which says what the run found.
-func (r *reports) write(problems io.Writer) {
+// write writes all reports. One that fails is told, and false.
+func (r *reports) write(problems io.Writer) bool {
+	all := true
 	for _, f := range r.files {
 		err := rep.Write(f, f.format, r.Report())
 		if cerr := f.Close(); err == nil {
@@ -197,8 +198,10 @@ func (r *reports) write(problems io.Writer) {
 		}
 		if err != nil {
 			fmt.Fprintf(problems, "chaos: the report %s could not be written: %s\n", f.Name(), cause(err))
+			all = false
 		}
 	}
+	return all
 }
 
 // refused notes a script that is not started, with what was said about it.

@@ -105,7 +105,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 			return exitUsage, err
 		}
 	}
-	if runs, err = filepath.Abs(runs); err != nil { // the guardian works in another folder
+	if runs, err = absolute(runs); err != nil { // the guardian works in another folder
 		return exitUsage, err
 	}
 	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
@@ -121,7 +121,11 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	defer written.write(os.Stderr)
+	defer func() {
+		if !written.write(os.Stderr) && err == nil {
+			code = runtime.Worse(code, 5)
+		}
+	}()
 	ready, code, err := prepare(paths, given, f.selected, reg, written)
 	if err != nil || code != 0 || ready == nil {
 		return code, err
@@ -216,7 +220,7 @@ func allParams(s *check.Script) []*check.Param {
 
 // runOne runs one file; goOn is false when no further file may start.
 func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, runs string, out io.Writer, sinks []event.Sink, written *reports) (code int, goOn bool) {
-	dir, err := filepath.Abs(filepath.Dir(p.path))
+	dir, err := absolute(filepath.Dir(p.path))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 		return exitUsage, false
@@ -225,7 +229,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	askOver(asker, view)
 	run := runtime.New(runtime.Options{
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
-		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse,
+		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse, Lacks: lookAround(runs).lacks,
 	})
 	stop := listen(run)
 	res, err := run.Execute(context.Background())
@@ -350,6 +354,15 @@ func splitParams(list []string) (map[string]string, error) {
 		out[name] = v
 	}
 	return out, nil
+}
+
+// absolute makes a path independent of the folder that we are in.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: the present folder does not exist any more; change to another one, or write the whole path", path)
+	}
+	return abs, nil
 }
 
 // defaultRuns is the XDG state folder; see https://specifications.freedesktop.org/basedir-spec.

@@ -12,6 +12,7 @@ import (
 type Env struct {
 	Dir    string // the script's folder: relative paths and ./commands start here
 	RunDir string // the run's folder, for the output of what it starts; "" in `plan`, which writes nothing
+	Runs   string // the folder that the run's folder is in, or will be; neither need exist before something is injected
 	Hold   *hold.Client
 	Rand   *rand.Rand        // seeded by the run; safe for concurrent use
 	Pick   target.Pick       // of the step being planned

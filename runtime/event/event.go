@@ -331,6 +331,9 @@ func ResumeStream(journal *Journal, started time.Time, seq uint64) *Stream {
 	return &Stream{start: started.Round(0), seq: seq, jour: journal}
 }
 
+// Void is the state of a record that there is nothing to undo for: its step is final, or left nothing.
+const Void = "void"
+
 // Foreign is the detail of an undo that found somebody else's value and left it.
 const Foreign = "somebody else changed it meanwhile: left alone"
 
@@ -377,7 +380,11 @@ func (s *Stream) EmitSync(d Data) error {
 	if s.jour == nil {
 		return nil
 	}
-	return s.jour.Sync()
+	err := s.jour.Sync()
+	if s.err == nil {
+		s.err = err
+	}
+	return err
 }
 
 // Err is the first failure to write the journal.

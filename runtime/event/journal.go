@@ -80,8 +80,20 @@ func (j *Journal) Append(e Event) error {
 	return err
 }
 
-// Sync waits until everything appended is on disk.
-func (j *Journal) Sync() error { return j.f.Sync() }
+// Sync waits until everything appended is on disk, and looks whether anybody would find it there.
+func (j *Journal) Sync() error {
+	if err := j.f.Sync(); err != nil {
+		return err
+	}
+	ours, err := j.f.Stat()
+	if err != nil {
+		return err
+	}
+	if now, err := os.Stat(j.f.Name()); err != nil || !os.SameFile(ours, now) {
+		return fmt.Errorf("%s was deleted or moved while the run went on", j.f.Name())
+	}
+	return nil
+}
 
 // Close closes the file after a last sync.
 func (j *Journal) Close() error {

@@ -10,7 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -142,11 +142,15 @@ func (c *Client) sweep(h *helper) error {
 		if len(left) == 0 {
 			break
 		}
+		if !h.id.Alive() {
+			h.cage.Kill()
+		}
 		kill(left)
 		if !pause(ctx, poll) {
 			return fmt.Errorf("still running after SIGKILL: %s", describe(left))
 		}
 	}
+	_ = h.cage.Remove() // a zombie may keep it: an empty cgroup does no harm
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.procs {
@@ -156,7 +160,7 @@ func (c *Client) sweep(h *helper) error {
 }
 
 func (c *Client) leftOf(h *helper, all []target.Process) []target.Process {
-	return leftOf(func(mark string) bool { return strings.HasPrefix(mark, c.id+".") }, h.id, all)
+	return leftOf(func(mark string) bool { return strings.HasPrefix(mark, c.id+".") }, h.id, h.cage, all)
 }
 
 // Reserve gives the mark that the next Start may carry, so that an undo of it can be journalled first. It starts the
@@ -169,7 +173,7 @@ func (c *Client) Reserve(ctx context.Context) (Mark, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++
-	return Mark{ID: fmt.Sprintf("%s.%d", c.id, c.count), Helper: h.id}, nil
+	return Mark{ID: fmt.Sprintf("%s.%d", c.id, c.count), Helper: h.id, Cage: h.cage.Dir}, nil
 }
 
 // Start starts a process and supervises it. It returns once the process exists (or could not be executed).
@@ -187,12 +191,10 @@ func (c *Client) Start(ctx context.Context, s Spec) (*Process, error) {
 		return nil, err
 	}
 	// The helper runs in another folder.
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	if s.Dir = absolute(dir, s.Dir); s.Dir == "" {
-		s.Dir = dir
+	if !filepath.IsAbs(s.Dir) {
+		if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+			return nil, fmt.Errorf("the folder in which to start %s does not exist any more: %w", s.Name, err)
+		}
 	}
 	s.Command, s.Stdout, s.Stderr = absolute(s.Dir, s.Command), absolute(s.Dir, s.Stdout), absolute(s.Dir, s.Stderr)
 

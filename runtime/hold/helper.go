@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"chaos/runtime/cgroup"
 	"chaos/runtime/target"
 )
 
@@ -25,6 +26,7 @@ type helper struct {
 	ready chan struct{} // it listens
 	gone  chan struct{} // it has ended and was waited for
 	said  tail          // its standard error, which is silent but for a crash
+	cage  cgroup.Cage   // of all that it starts; set before ready
 
 	mu     sync.Mutex // guards the pipe and what follows
 	pipe   *os.File
@@ -115,6 +117,7 @@ func (h *helper) listen(in *os.File, note func(report)) {
 		}
 		switch r.Event {
 		case eventReady:
+			h.cage = cgroup.Cage{Dir: r.Cage}
 			close(h.ready)
 		case eventDone:
 			h.mu.Lock()

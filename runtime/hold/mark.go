@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"chaos/runtime/cgroup"
 	"chaos/runtime/target"
 )
 
@@ -16,18 +17,27 @@ const markVar = "CHAOS_HOLD"
 
 // Mark names a supervised process before it exists, so that its undo can be journalled before the start.
 type Mark struct {
-	ID     string          `json:"id"`     // unique in the world
-	Helper target.Identity `json:"helper"` // the supervisor
+	ID     string          `json:"id"`             // unique in the world
+	Helper target.Identity `json:"helper"`         // the supervisor
+	Cage   string          `json:"cage,omitempty"` // the cgroup of all that the supervisor starts, "" where none could be made
 }
 
 // leftOf picks, from a listing, what still runs of the marks wanted. The environment tells; for a program that has overwritten
-// its own (nginx, for its titles) the session does, as everything starts in the helper's; but only once the helper is
-// dead, since before that the session tells nothing about whose a process is.
-func leftOf(wanted func(mark string) bool, helper target.Identity, all []target.Process) []target.Process {
+// its own (nginx, for its titles) the cgroup does, or the session, as everything starts in the helper's; but only once the
+// helper is dead, since before that neither tells whose of its processes it is.
+func leftOf(wanted func(mark string) bool, helper target.Identity, cage cgroup.Cage, all []target.Process) []target.Process {
 	var out []target.Process
-	bySession := helper.Boot == target.Boot() && !helper.Alive()
+	orphaned := helper.Pid() > 1 && helper.Boot == target.Boot() && !helper.Alive()
+	caged := map[int]bool{}
+	if orphaned {
+		caged = cage.Members()
+	}
 	for _, p := range all {
 		if p.Kernel || p.Zombie() || p.Pid <= 1 || p.Pid == helper.Pid() {
+			continue
+		}
+		if caged[p.Pid] {
+			out = append(out, p)
 			continue
 		}
 		env, err := p.Environ()
@@ -38,7 +48,7 @@ func leftOf(wanted func(mark string) bool, helper target.Identity, all []target.
 			mark, ok := strings.CutPrefix(e, markVar+"=")
 			return ok && wanted(mark)
 		})
-		if marked || bySession && p.Session == helper.Pid() && p.Start >= helper.Start && scrubbed(env) {
+		if marked || orphaned && p.Session == helper.Pid() && p.Start >= helper.Start && scrubbed(env) {
 			out = append(out, p)
 		}
 	}
@@ -58,7 +68,7 @@ func (m Mark) Left() ([]target.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return leftOf(func(mark string) bool { return mark == m.ID }, m.Helper, all), nil
+	return leftOf(func(mark string) bool { return mark == m.ID }, m.Helper, cgroup.Cage{Dir: m.Cage}, all), nil
 }
 
 // End ends what is left of a mark from outside of its run: it waits for the helper, which ends everything itself as soon as
@@ -74,16 +84,49 @@ func (m Mark) End(ctx context.Context) error {
 			return fmt.Errorf("the run that owns it is alive: its helper has pid %s; end that run first", m.Helper.ID)
 		}
 	}
+	cage := cgroup.Cage{Dir: m.Cage}
 	for {
+		cage.Kill() // its helper is dead, so all that is in it is left over
 		left, err := m.Left()
-		if err != nil || len(left) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(left) == 0 {
+			_ = cage.Remove() // a zombie may keep it: an empty cgroup does no harm
+			return nil
 		}
 		kill(left)
 		if !pause(ctx, 5*time.Millisecond) {
 			return fmt.Errorf("still running after SIGKILL: %s", describe(left))
 		}
 	}
+}
+
+// EndOrphans ends what is left in the cages of dead helpers, whoever's runs they were of, and says what that was.
+func EndOrphans(ctx context.Context) (ended []string, err error) {
+	for _, cage := range cgroup.DeadCages() {
+		for first := true; ; first = false {
+			var left []target.Process
+			for pid := range cage.Members() {
+				if p, err := target.ReadProcess(pid); err == nil && !p.Zombie() {
+					left = append(left, p)
+				}
+			}
+			if len(left) == 0 {
+				break
+			}
+			if first {
+				ended = append(ended, describe(left))
+			}
+			cage.Kill()
+			kill(left)
+			if !pause(ctx, poll) {
+				return ended, fmt.Errorf("still running after SIGKILL: %s", describe(left))
+			}
+		}
+		_ = cage.Remove()
+	}
+	return ended, nil
 }
 
 // kill sends SIGKILL to each, by identity.

@@ -37,12 +37,14 @@ func Serve(args []string) int {
 	os.Chdir("/")
 
 	s := newSender(out)
-	s.send(report{Event: eventReady})
 	asked, gone := requests(in)
 	if args[0] == "trace" {
+		s.send(report{Event: eventReady})
 		newTracer(s, gone).serve(asked)
 	} else {
-		newSupervisor(s).serve(asked, gone)
+		v := newSupervisor(s)
+		s.send(report{Event: eventReady, Cage: v.cage.Dir})
+		v.serve(asked, gone)
 	}
 	s.close()
 	return 0

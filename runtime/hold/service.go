@@ -116,12 +116,17 @@ func (v *service) fork() (int, error) {
 	for i, f := range files {
 		fds[i] = f.Fd()
 	}
-	pid, err := syscall.ForkExec(v.spec.Command, append([]string{cmp.Or(v.spec.Arg0, v.spec.Command)}, v.spec.Args...), &syscall.ProcAttr{
-		Dir:   v.spec.Dir,
-		Env:   v.environ(),
-		Files: fds,
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	args := append([]string{cmp.Or(v.spec.Arg0, v.spec.Command)}, v.spec.Args...)
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.ProcAttr{Dir: v.spec.Dir, Env: v.environ(), Files: fds, Sys: sys}
+	if v.owner.door != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(v.owner.door.Fd())
+	}
+	pid, err := syscall.ForkExec(v.spec.Command, args, attr)
+	if err != nil && sys.UseCgroupFD { // a kernel or a seccomp profile without CLONE_INTO_CGROUP; see clone(2)
+		sys.UseCgroupFD = false
+		pid, err = syscall.ForkExec(v.spec.Command, args, attr)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("cannot start %s: %s", v.spec.Command, execProblem(v.spec.Command, err))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"chaos/runtime/cgroup"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,9 @@ type supervisor struct {
 	services map[string]*service
 	order    []*service
 	closing  int64 // the request to answer when everything is down, 0 for none
+
+	cage cgroup.Cage // of all that is started
+	door *os.File    // its folder, open: what is forked is born into it
 }
 
 func newSupervisor(out *sender) *supervisor {
@@ -39,7 +43,12 @@ func newSupervisor(out *sender) *supervisor {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "/proc is needed:", err)
 	}
-	return &supervisor{out: out, self: self, services: map[string]*service{}}
+	s := &supervisor{out: out, self: self, services: map[string]*service{}}
+	// Where none can be made, as by most users and in most containers, the environment and the session have to do.
+	if s.cage, err = cgroup.NewCage(self.Identity()); err == nil {
+		s.door, _ = os.Open(s.cage.Dir)
+	}
+	return s
 }
 
 // serve runs until the runner is gone or everything was closed.
@@ -180,6 +189,7 @@ func (s *supervisor) endAll() {
 	for time.Now().Before(deadline) {
 		all, err := target.Descendants(s.self.Pid)
 		if err == nil && len(all) == 0 {
+			_ = s.cage.Remove()
 			return
 		}
 		kill(all)

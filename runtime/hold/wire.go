@@ -45,6 +45,7 @@ type report struct {
 	ID      int64  `json:"id,omitempty"`
 	Error   string `json:"error,omitempty"`
 	Gone    bool   `json:"gone,omitempty"` // the error is target.ErrGone
+	Cage    string `json:"cage,omitempty"` // of ready
 	Service string `json:"service,omitempty"`
 	State   *State `json:"state,omitempty"`
 }

@@ -147,7 +147,7 @@ func Read(dir string) (*Run, error) {
 			}
 		}
 	}
-	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool { return o.State == "reverted" })
+	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool { return o.State == "reverted" || o.State == event.Void })
 	// A torn line is the last of a process; the next one to write goes on with its number. So a number that is missing is a
 	// line that somebody took away, and what it said nobody knows.
 	// An empty one is what a run leaves that was killed as it began; once it had a guardian, it had something to undo.

@@ -279,12 +279,30 @@ func (b *Builder) undoState(d event.UndoState) {
 	if !ok {
 		return
 	}
+	if d.State == event.Void {
+		b.void(d.Step, r)
+		return
+	}
 	r.State, r.Detail, r.Error = d.State, d.Detail, d.Error
 	if d.Manual != "" {
 		r.Manual = d.Manual
 	}
 	if f, ok := b.faults[d.Step]; ok {
 		f.Undone = !slices.ContainsFunc(f.Records, func(r *Record) bool { return r.State != "reverted" })
+	}
+}
+
+// void drops a record that there is nothing to undo for, and a fault with it that has no other.
+func (b *Builder) void(step int, r *Record) {
+	delete(b.records, r.ID)
+	f, ok := b.faults[step]
+	if !ok {
+		return
+	}
+	f.Records = slices.DeleteFunc(f.Records, func(o *Record) bool { return o == r })
+	if len(f.Records) == 0 {
+		delete(b.faults, step)
+		b.x.Faults = slices.DeleteFunc(b.x.Faults, func(o *Fault) bool { return o == f })
 	}
 }
 

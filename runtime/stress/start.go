@@ -129,6 +129,8 @@ func (s *Stressor) End() string {
 		return said
 	}
 	switch {
+	case state.ExitCode == exitMute:
+		return "the stressor could not write to " + s.out + ": is that disk full?"
 	case state.Signal != "":
 		return "the stressor was ended by SIG" + state.Signal
 	case state.Exited:

@@ -17,6 +17,9 @@ const Command = "stress"
 // inStress is in the environment of a stressor, so that nobody becomes one by a typing error.
 const inStress = "CHAOS_STRESS"
 
+// exitMute is the exit code of a stressor that cannot say anything, as on a full disk.
+const exitMute = 3
+
 // job is what one stressor does. It returns when it cannot go on; else it is killed.
 type job interface{ run(say func(string)) error }
 
@@ -53,7 +56,12 @@ func Serve(kind, parameters string) int {
 	// Whatever happens to the machine's memory, the stressor goes first; see oom_score_adj in proc_pid_oom_score_adj(5).
 	// Raising it needs no privilege.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
-	if err := j.run(func(line string) { fmt.Println(line) }); err != nil {
+	say := func(line string) {
+		if _, err := fmt.Println(line); err != nil { // then nobody would ever know that all is taken
+			os.Exit(exitMute)
+		}
+	}
+	if err := j.run(say); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -99,6 +99,10 @@ func PtraceRefused(pid int) string {
 	if scope == 3 {
 		return "kernel.yama.ptrace_scope is 3, which forbids ptrace until the next boot"
 	}
+	// Asked of a process that cannot be: a system that knows the call says ESRCH, a container's filter something else.
+	if _, _, err := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_INTERRUPT, 0, 0, 0, 0, 0); err != unix.ESRCH {
+		return "ptrace is switched off here, as by a container's seccomp profile"
+	}
 	if caps, err := statusField(os.Getpid(), "CapEff:"); err == nil {
 		if bits, err := strconv.ParseUint(caps, 16, 64); err == nil && bits&(1<<unix.CAP_SYS_PTRACE) != 0 {
 			return ""
@@ -115,6 +119,11 @@ func PtraceRefused(pid int) string {
 		if uid != strconv.Itoa(os.Getuid()) {
 			return "the process belongs to another user and this one lacks CAP_SYS_PTRACE"
 		}
+	}
+	// The kernel asks the same for this link, nearly: it also knows of processes that made themselves undumpable, such as
+	// ssh-agent, and of those with capabilities that this one lacks.
+	if _, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe"); errors.Is(err, unix.EACCES) {
+		return "the process keeps others of its user out (see PR_SET_DUMPABLE in prctl(2)), and this one lacks CAP_SYS_PTRACE"
 	}
 	return ""
 }

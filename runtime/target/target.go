@@ -31,6 +31,7 @@ type Pick struct {
 	All   bool
 	Count int
 	Ratio float64 // of what matched, rounded down, at least one
+	List  bool    // `as` binds a list: the clause may pick several, as only a plain `pick 1` may not
 }
 
 // Given tells whether there is a clause.

@@ -86,7 +86,7 @@ func Env(t *testing.T) env.Env {
 			t.Error(err)
 		}
 	})
-	return env.Env{Dir: t.TempDir(), RunDir: t.TempDir(), Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
+	return env.Env{Dir: t.TempDir(), RunDir: t.TempDir(), Runs: t.TempDir(), Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
 }
 
 // Elsewhere is the environment of another process: of a guardian, or of `chaos recover`.

@@ -53,7 +53,7 @@ func (o order) run(register func(*actions.Registry)) error {
 	}
 	h := hold.NewClient(nil)
 	defer h.Close()
-	e := env.Env{Dir: o.Dir, RunDir: o.Dir, Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
+	e := env.Env{Dir: o.Dir, RunDir: o.Dir, Runs: o.Dir, Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
 	act, ok := Of(register).reg.Action(o.Action)
 	if !ok {
 		return fmt.Errorf("no action %s", o.Action)
