@@ -1,6 +1,7 @@
 package check
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -212,7 +213,7 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 			a.handle(e, param)
 		}
 		a.out.Args[param.Name] = e
-		a.choice(param, e)
+		a.limits(param, e)
 	}
 	if !a.lost {
 		a.missing()
@@ -316,20 +317,40 @@ func count(n int, what string) string {
 	return "only " + value.NumberOf(float64(n)).String() + " " + what + "s"
 }
 
-// choice judges a constant against the allowed strings.
-func (a *arguments) choice(param *spec.Param, e *expr.Expr) {
-	if len(param.Enum) == 0 || a.isVague(e) {
+// limits judges a constant against what the argument may be. What is no constant is judged when it is planned.
+func (a *arguments) limits(param *spec.Param, e *expr.Expr) {
+	if a.isVague(e) {
 		return
 	}
 	v, ok := e.Const()
-	if !ok || v.T.Kind != value.String {
+	if !ok || v.T.Kind != param.Type.Kind && !(v.T.Numeric() && (param.Type.Numeric() || param.Type.Kind == value.Any)) {
 		return
 	}
-	for _, s := range param.Enum {
-		if s == v.Text() {
-			return
-		}
+	switch err := param.Judge(v); {
+	case err == nil:
+	case param.Enum != nil:
+		a.choice(param, e, v)
+	case param.Regexp && v.Text() != "":
+		a.report(diag.Errorf(diag.BadChoice, e.Span(), "`%s` %s", param.Name, err).
+			WithHint("the syntax is that of RE2; a literal character such as `.` is written `\\.` in single quotes"))
+	default:
+		a.report(diag.Errorf(diag.BadChoice, e.Span(), "`%s` %s", param.Name, err).WithHint("%s", suggestion(param, v)))
 	}
+}
+
+// suggestion is a value that would do: the nearest whole number, or else the default.
+func suggestion(param *spec.Param, v value.Value) string {
+	if f := math.Round(v.Float()); v.T.Kind == value.Number && param.Whole && !math.IsInf(f, 0) && param.Judge(value.NumberOf(f)) == nil {
+		return "write `" + value.NumberOf(f).String() + "`"
+	}
+	if param.Default != "" && param.Type.Kind != value.List {
+		return "without it, it is `" + param.Default + "`"
+	}
+	return ""
+}
+
+// choice reports a string that is none of those allowed.
+func (a *arguments) choice(param *spec.Param, e *expr.Expr, v value.Value) {
 	d := diag.Errorf(diag.BadChoice, e.Span(), "`%s` is none of the values of `%s`", v.Text(), param.Name)
 	without := strings.TrimPrefix(strings.ToUpper(v.Text()), "SIG") // as in SIGTERM
 	if slices.Contains(param.Enum, without) {

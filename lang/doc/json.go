@@ -40,6 +40,7 @@ type (
 		Positional bool     `json:"positional,omitempty"`
 		Default    string   `json:"default,omitempty"`
 		Allowed    []string `json:"allowed,omitempty"`
+		Limits     string   `json:"limits,omitempty"` // in words
 		Group      string   `json:"group,omitempty"`
 	}
 	jsonResult struct {
@@ -65,7 +66,7 @@ type (
 
 // JSONShape describes what JSON writes, for help texts.
 const JSONShape = `{calls: [{name, kind (action, probe), family, summary, signature, example,
-   arguments: [{name, type, help, required?, positional?, default?, allowed?, group?}],
+   arguments: [{name, type, help, required?, positional?, default?, allowed?, limits?, group?}],
    result?: {type, fields?: [{name, type, help}]}, needs?: [{kind, name, install?}],
    selects?, streaming?, undo?, undo_argument?, lifetime?, irreversible?, harmless?}],
  functions: [{name, usage, help}]}`
@@ -92,7 +93,7 @@ func jsonOf(c *spec.Call) jsonCall {
 		Lifetime: c.Lifetime, Harmless: c.Harmless, Irreversible: c.Kind == spec.Action && c.Undo == "" && !c.Harmless}
 	for _, p := range c.Params {
 		out.Arguments = append(out.Arguments, jsonParam{Name: p.Name, Type: TypeName(p.Type), Help: p.Help, Required: p.Required, Positional: p.Positional,
-			Default: Default(p), Allowed: p.Enum, Group: p.Group})
+			Default: Default(p), Allowed: p.Enum, Limits: p.Limits.String(), Group: p.Group})
 	}
 	if c.Result != nil {
 		out.Result = &jsonResult{Type: TypeName(c.Result)}

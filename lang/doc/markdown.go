@@ -171,8 +171,8 @@ func callBody(b *strings.Builder, c *spec.Call, level string) {
 				def = "`" + d + "`"
 			}
 			help := prose(p.Help)
-			if len(p.Enum) > 0 {
-				help += "; one of `" + strings.ReplaceAll(quoted(p.Enum), ", ", "`, `") + "`"
+			if limits := p.Limits.String(); limits != "" {
+				help += "; " + prose(limits)
 			}
 			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", p.Name, TypeName(p.Type), cell(def), cell(help))
 		}

@@ -237,17 +237,9 @@ func (p *printer) argument(a spec.Param) {
 	}
 	p.line("  " + p.style("name", a.Name) + "  " + p.style("dim", detail))
 	p.wrapped("      ", "      ", a.Help)
-	if len(a.Enum) > 0 {
-		p.wrapped("      ", "      ", "one of "+quoted(a.Enum))
+	if limits := a.Limits.String(); limits != "" {
+		p.wrapped("      ", "      ", limits)
 	}
-}
-
-func quoted(list []string) string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = value.Quote(s)
-	}
-	return strings.Join(out, ", ")
 }
 
 func (p *printer) result(c *spec.Call) {
