@@ -166,6 +166,7 @@ type arguments struct {
 	out  *Call
 	at   map[string]diag.Span // of the arguments given
 	lost bool                 // an argument could not be matched, so that none is missing
+	extra bool                // more values without a name than it takes: reported
 }
 
 func (a *arguments) check(scope *expr.Scope, p place) {
@@ -258,6 +259,12 @@ func (a *arguments) handle(e *expr.Expr, param *spec.Param) {
 	a.report(d)
 }
 
+// lasting and interval are names that other tools have for what stands in a clause here.
+var (
+	lasting  = map[string]bool{"duration": true, "seconds": true, "time": true, "length": true}
+	interval = map[string]bool{"interval": true, "period": true, "frequency": true}
+)
+
 func (a *arguments) positional() []*spec.Param {
 	var out []*spec.Param
 	for i := range a.spec.Params {
@@ -279,6 +286,10 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 		switch {
 		case token.Clauses[arg.Name.Text]:
 			d.Hint = "write it behind the bracket: `" + name + "(…) " + arg.Name.Text + " " + a.text(arg.Value.Span) + "`"
+		case lasting[arg.Name.Text] && a.spec.Kind == spec.Action && a.spec.Undo != "":
+			d.Hint = "how long it lasts stands behind the bracket: `" + name + "(…) for " + a.text(arg.Value.Span) + "`"
+		case interval[arg.Name.Text] && a.spec.Kind == spec.Probe:
+			d.Hint = "how often stands behind the bracket: `" + name + "(…) every " + a.text(arg.Value.Span) + "`"
 		case len(a.spec.Params) == 0:
 			d.Hint = "it takes none"
 		}
@@ -291,6 +302,10 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 		return p
 	}
 	all := a.positional()
+	if a.lost && a.extra {
+		return nil // said at the first one too many
+	}
+	a.extra = true
 	d := diag.Errorf(diag.TooManyArgs, arg.Value.Span, "`%s` takes %s without a name", name, count(len(all), "value"))
 	var rest []string
 	for _, n := range a.spec.ParamNames() {
@@ -298,13 +313,26 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 			rest = append(rest, n)
 		}
 	}
-	if len(rest) > 0 {
+	if p, ok := a.spec.Param("args"); ok && p.Type.Kind == value.List {
+		d = d.WithHint("its arguments are one list: `args: [%s]`", a.unnamed(len(all)))
+	} else if len(rest) > 0 {
 		d = d.WithHint("name it: `%s: …`", strings.Join(rest, ": …`, `"))
 	} else {
 		d = d.WithHint("remove it")
 	}
 	a.report(d)
 	return nil
+}
+
+// unnamed are the arguments without a name behind the first n, as they are written.
+func (a *arguments) unnamed(n int) string {
+	var out []string
+	for _, arg := range a.call.Args {
+		if arg.Name == nil {
+			out = append(out, a.text(arg.Value.Span))
+		}
+	}
+	return strings.Join(out[min(n, len(out)):], ", ")
 }
 
 func count(n int, what string) string {

@@ -366,7 +366,7 @@ func (c *checker) membership(n, l, r *node) {
 		c.report(diag.WrongType, r, "write a list: `["+shorten(r.text())+"]`", "`in` looks into lists and maps, but %s", is(r))
 	case rt.Kind != value.List:
 		c.report(diag.WrongType, r, "", "`in` looks into lists and maps, but %s", is(r))
-	case r.kind == kList && l.typ.Unit():
+	case r.kind == kList && (l.typ.Unit() || l.typ.Kind == value.String || l.typ.Kind == value.Number && !l.typ.AnyUnit):
 		c.adapt(r, value.ListOf(l.typ))
 	default:
 		elem := rt.ElemType()

@@ -183,6 +183,9 @@ func (s *scanner) number() {
 		if unit, ok := UnitWord(bad); ok {
 			hint = "write `" + s.text[start:unitStart] + unit + "`"
 		}
+		if hint != "" && sizes[bad] != "" { // 512M: megabytes, or mebibytes, or perhaps minutes
+			hint = "write `" + s.text[start:unitStart] + sizes[bad] + "B` or `" + s.text[start:unitStart] + sizes[bad] + "iB`"
+		}
 		if hint == "" {
 			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"
 		}
@@ -203,6 +206,9 @@ func (s *scanner) number() {
 	}
 	s.emit(Number, start)
 }
+
+// sizes are the letters that other tools have for sizes.
+var sizes = map[string]string{"M": "M", "G": "G", "T": "T"}
 
 // rangeStart is the length of the digits before `..`, 0 where none follows.
 func rangeStart(s string) int {
@@ -284,9 +290,39 @@ func (s *scanner) str(quote byte) {
 	hint := "close it with `" + string(quote) + "` on the same line"
 	if quote == '`' {
 		hint = "close it with a backtick"
+	} else if stop := lineString(s.text, s.pos, quote); stop > 0 {
+		s.fail(diag.BadString, start, "write it between backticks, or close it with `"+string(quote)+"` on the same line", "a string in `%c` ends with its line", quote)
+		s.pos = stop
+		s.emit(Error, start)
+		return
 	}
 	s.fail(diag.BadString, start, hint, "this string is never closed")
 	s.emit(Error, start)
+}
+
+// maxLines bounds how far the end of a string is looked for that was broken over lines.
+const maxLines = 20
+
+// lineString is the offset behind the quote that closes a string which was broken over lines, 0 where it only lacks its
+// end: nothing but names, numbers and plain punctuation stand before the quote, and only what may end a statement behind it.
+func lineString(text string, i int, quote byte) int {
+	for lines := 0; i < len(text) && lines <= maxLines; i++ {
+		switch c := text[i]; {
+		case c == '\n':
+			lines++
+		case c == quote:
+			rest, _, _ := strings.Cut(text[i+1:], "\n")
+			rest = strings.TrimLeft(rest, " \t\r)],")
+			word, _, _ := strings.Cut(rest, " ")
+			if rest == "" || rest == "{" || Clauses[word] || strings.HasPrefix(rest, "//") {
+				return i + 1
+			}
+			return 0
+		case strings.IndexByte("\"'`{}=", c) >= 0:
+			return 0
+		}
+	}
+	return 0
 }
 
 // openHole is where the interpolation starts that keeps a string from ending, -1 where none does.
@@ -429,6 +465,8 @@ func (s *scanner) operator(start int) {
 		hint = "write `>=`"
 	case '≠':
 		hint = "write `!=`"
+	case '~':
+		hint = "write `matches` for a regular expression"
 	}
 	switch {
 	case r < 0x20 || r == utf8.RuneError || r == 0x7f:
