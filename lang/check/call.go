@@ -136,6 +136,8 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		} else {
 			d = d.WithHint("`%s` has `%s`", call.First.Text, strings.Join(family, "`, `"))
 		}
+	case want == spec.Action && pauses[name]:
+		d = d.WithHint("write `wait %s`", timeOf(c, call))
 	default:
 		if n, found := diag.Nearest(name, all); found {
 			d = d.WithHint("did you mean `%s`?", n)
@@ -144,6 +146,19 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		}
 	}
 	c.report(d)
+}
+
+// pauses are names that other tools have for `wait`.
+var pauses = map[string]bool{"sleep": true, "wait": true, "delay": true, "pause": true}
+
+// timeOf is the first argument of a call if that is a time, else an example of one.
+func timeOf(c *checker, call *syntax.Call) string {
+	if len(call.Args) > 0 {
+		if text := c.text(call.Args[0].Value.Span); isDuration(text) {
+			return text
+		}
+	}
+	return value.TDuration.Example()
 }
 
 func nearestLast(name string, family []string) (string, bool) {

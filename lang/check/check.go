@@ -261,7 +261,7 @@ func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope)
 	switch {
 	case d.Code == diag.UnknownName && !visible:
 		d = c.elsewhere(d)
-		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && want.Kind == value.String {
+		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && (want.Kind == value.String || want.Kind == value.List && want.Elem != nil && want.Elem.Kind == value.String) {
 			d.Hint = "a text stands in quotes: " + value.Quote(text)
 		}
 	case d.Code == diag.BadExpression:

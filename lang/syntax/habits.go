@@ -79,6 +79,8 @@ func (p *parser) comma(i, e, k int) (diag.Diagnostic, bool) {
 		return d.WithHint("remove it"), true
 	case first.Is("use"):
 		return d.WithHint("start a new line: `use %s`", short(next)), true
+	case checks[first.Text] && next.Kind == token.String:
+		return d.WithHint("write `because %s`", short(next)), true
 	case checks[first.Text]:
 		return d.WithHint("write `and`, or a second `%s` on a new line", first.Text), true
 	case k > i+2 && p.toks[i+1].Is(":"): // an attribute

@@ -544,14 +544,7 @@ func endStatements(all []Token, end int) []Token {
 		}
 		return out[len(out)-1], true
 	}
-	next := func(i int) Token {
-		for _, t := range all[i:] {
-			if t.Kind != Comment && t.Kind != End {
-				return t
-			}
-		}
-		return Token{Kind: EOF, Off: end}
-	}
+	next := following(all)
 	for i, t := range all {
 		switch {
 		case t.Kind == Comment:
@@ -561,12 +554,12 @@ func endStatements(all []Token, end int) []Token {
 				continue
 			}
 			if t.Text == "\n" {
-				after := next(i + 1)
-				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(all, i+1, after) {
+				rest := all[next[i]:]
+				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(rest) {
 					continue
 				}
 				// A statement word at the start of a line starts a statement, however incomplete the one before is.
-				if goesOn(prev) && (prev.Is(".") || !closesBracket(all, i+1, after)) || after.Kind != EOF && starts(all, i+1, after) {
+				if goesOn(prev) && (prev.Is(".") || !closesBracket(rest)) || goesOnWith(rest) {
 					continue
 				}
 			}
@@ -609,20 +602,32 @@ func endStatements(all []Token, end int) []Token {
 	return append(out, Token{Kind: EOF, Off: end})
 }
 
-// closesBracket tells that the line after an open ( or [ starts a new statement, so that the bracket was forgotten: a
-// statement word that is neither an argument's name nor a field.
-func closesBracket(all []Token, i int, t Token) bool {
-	if t.Kind != Name || !Statements[t.Text] {
-		for i < len(all) && all[i] != t {
-			i++
+// following is, for each token, the index of the next one behind it that is neither a comment nor the end of a statement.
+func following(all []Token) []int {
+	out := make([]int, len(all))
+	next := len(all)
+	for i := len(all) - 1; i >= 0; i-- {
+		out[i] = next
+		if all[i].Kind != Comment && all[i].Kind != End {
+			next = i
 		}
-		return steadyBlock(all[i:])
 	}
-	for _, after := range all[i:] {
-		if after.Kind == Comment || after.Kind == End || after == t {
-			continue
+	return out
+}
+
+// closesBracket tells that the line which starts with these tokens, after an open ( or [, starts a new statement, so that
+// the bracket was forgotten: a statement word that is neither an argument's name nor a field.
+func closesBracket(line []Token) bool {
+	if len(line) == 0 {
+		return false
+	}
+	if line[0].Kind != Name || !Statements[line[0].Text] {
+		return steadyBlock(line)
+	}
+	for _, after := range line[1:] {
+		if after.Kind != Comment && after.Kind != End {
+			return !after.Is(":")
 		}
-		return !after.Is(":")
 	}
 	return true
 }
@@ -652,37 +657,28 @@ func goesOn(t Token) bool {
 	return false
 }
 
-// starts tells that a line that begins with this token continues the one before.
-func starts(all []Token, i int, t Token) bool {
-	switch t.Kind {
+// goesOnWith tells that a line that begins with these tokens continues the one before.
+func goesOnWith(line []Token) bool {
+	if len(line) == 0 {
+		return false
+	}
+	switch t := line[0]; t.Kind {
 	case Op, Punct:
 		return continuing[t.Text] && t.Text != "," && t.Text != ")" && t.Text != "]"
 	case Name:
 		if t.Text == "not" { // `not in`
-			for j := i; j+1 < len(all); j++ {
-				if all[j] == t {
-					return all[j+1].Is("in")
-				}
-			}
+			return len(line) > 1 && line[1].Is("in")
+		}
+		if t.Text == "for" && loops(line) {
 			return false
 		}
-		if t.Text == "for" && loops(all, i) {
-			return false
-		}
-		if continuing[t.Text] || Clauses[t.Text] {
-			return true
-		}
+		return continuing[t.Text] || Clauses[t.Text]
 	}
 	return false
 }
 
 // loops tells that a line starts with the `for` of other languages, `for x in …` or `for (…`, so that a message can say what
 // to write instead.
-func loops(all []Token, i int) bool {
-	for ; i+2 < len(all); i++ {
-		if all[i].Kind == Name {
-			return all[i+1].Is("(") || all[i+1].Kind == Name && (all[i+2].Is("in") || all[i+2].Is("="))
-		}
-	}
-	return false
+func loops(line []Token) bool {
+	return len(line) > 2 && (line[1].Is("(") || line[1].Kind == Name && (line[2].Is("in") || line[2].Is("=")))
 }
