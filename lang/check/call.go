@@ -176,12 +176,12 @@ func nearestLast(name string, family []string) (string, bool) {
 // arguments matches the arguments of one call with its spec.
 type arguments struct {
 	*checker
-	call *syntax.Call
-	spec *spec.Call
-	out  *Call
-	at   map[string]diag.Span // of the arguments given
-	lost bool                 // an argument could not be matched, so that none is missing
-	extra bool                // more values without a name than it takes: reported
+	call  *syntax.Call
+	spec  *spec.Call
+	out   *Call
+	at    map[string]diag.Span // of the arguments given
+	lost  bool                 // an argument could not be matched, so that none is missing
+	extra bool                 // more values without a name than it takes: reported
 }
 
 func (a *arguments) check(scope *expr.Scope, p place) {

@@ -85,6 +85,9 @@ func (d Diagnostic) Error() string {
 	return s
 }
 
+// Most bounds how many mistakes one stage reports: nobody reads more, and what follows a thousand mistakes is a guess.
+const Most = 1000
+
 // List is the diagnostics of one or more files.
 type List []Diagnostic
 

@@ -77,10 +77,12 @@ func (p *parser) comma(i, e, k int) (diag.Diagnostic, bool) {
 	switch {
 	case token.Clauses[next.Text]:
 		return d.WithHint("remove it"), true
+	case p.pos.line(next.Off) > p.pos.line(at.Off):
+		return d.WithHint("remove it: a statement ends with its line"), true
 	case first.Is("use"):
 		return d.WithHint("start a new line: `use %s`", short(next)), true
 	case checks[first.Text] && next.Kind == token.String:
-		return d.WithHint("write `because %s`", short(next)), true
+		return d.WithHint("write `because \"…\"`"), true
 	case checks[first.Text]:
 		return d.WithHint("write `and`, or a second `%s` on a new line", first.Text), true
 	case k > i+2 && p.toks[i+1].Is(":"): // an attribute

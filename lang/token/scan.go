@@ -13,6 +13,9 @@ import (
 // MaxDepth is how deeply brackets may nest. Deeper input is refused here, before any recursive stage sees it.
 const MaxDepth = 200
 
+// MaxTokens is how many words, signs, comments and line ends a file may have. It bounds the time that checking takes.
+const MaxTokens = 500_000
+
 // operators, longest first.
 var operators = []string{"??", "?.", "..", "**", "==", "!=", "<=", ">=", "&&", "||", "+", "-", "*", "/", "%", "^", "<", ">", "!", "?", "|", "#"}
 
@@ -54,6 +57,9 @@ func (s *scanner) emit(k Kind, start int) {
 }
 
 func (s *scanner) fail(code diag.Code, start int, hint, format string, args ...any) {
+	if len(s.diags) >= diag.Most && code != diag.TooDeep {
+		return
+	}
 	d := diag.Errorf(code, s.src.Span(start, max(s.pos, start+1)), format, args...)
 	d.Hint = hint
 	s.diags = append(s.diags, d)
@@ -69,6 +75,13 @@ func (s *scanner) run(from int) {
 		s.emit(Comment, start)
 	}
 	for s.pos < len(s.text) {
+		if len(s.all) >= MaxTokens {
+			start := s.pos
+			s.fail(diag.TooDeep, start, "split it into several files: `use` joins them", "a script has at most %d words and signs", MaxTokens)
+			s.pos = len(s.text)
+			s.emit(Error, start)
+			return
+		}
 		start := s.pos
 		c := s.text[s.pos]
 		switch {
@@ -281,9 +294,9 @@ func (s *scanner) str(quote byte) {
 		return
 	}
 	if at := openHole(s.text[start:end]); quote != '\'' && at >= 0 {
-		d := diag.Errorf(diag.BadString, s.src.Span(start+at, start+at+2), "this `${` is never closed")
-		d.Hint = "close it with `}`, or write `$${` for a plain `${`"
-		s.diags = append(s.diags, d)
+		s.pos = start + at + 2
+		s.fail(diag.BadString, start+at, "close it with `}`, or write `$${` for a plain `${`", "this `${` is never closed")
+		s.pos = end
 		s.emit(Error, start)
 		return
 	}
@@ -479,15 +492,18 @@ func (s *scanner) operator(start int) {
 	s.emit(Error, start)
 }
 
+// maxCurly bounds how far the second of two such quotes is looked for.
+const maxCurly = 1000
+
 // curly scans a string between the quotes that word processors make, as far as it ends on its line.
 func (s *scanner) curly(start int) bool {
-	line := s.text[start:]
-	if i := strings.IndexByte(line, '\n'); i >= 0 {
-		line = line[:i]
-	}
-	r, size := utf8.DecodeRuneInString(line)
+	r, size := utf8.DecodeRuneInString(s.text[start:])
 	if !strings.ContainsRune("“”„‘’«»", r) {
 		return false
+	}
+	line := s.text[start:min(len(s.text), start+maxCurly)]
+	if i := strings.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i]
 	}
 	end := strings.IndexAny(line[size:], "“”‘’«»")
 	if end < 0 {
