@@ -260,8 +260,7 @@ func (r *Run) createFolder() (*event.Journal, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	err = os.WriteFile(filepath.Join(r.dir, "script.chaos"), []byte(r.opts.Script.Source.Text), 0o600)
-	if err == nil {
+	if err = saveTexts(r.dir, r.opts.Script); err == nil {
 		var lock *os.File
 		if lock, err = recovery.Lock(r.dir, recovery.RunnerLock); err == nil {
 			return journal, lock, nil

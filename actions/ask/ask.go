@@ -30,8 +30,8 @@ type Yes struct{}
 func (Yes) Ask(context.Context, string) (string, error) { return "yes", nil }
 
 type args struct {
-	Question string        `chaos:"question,required,positional" help:"what to ask, or what to do by hand; the answer is one line"`
-	Timeout  time.Duration `chaos:"timeout" default:"10m" help:"how long to wait for the answer; without one the step failed"`
+	Question string        `chaos:"question,required,positional,filled" help:"what to ask, or what to do by hand; the answer is one line"`
+	Timeout  time.Duration `chaos:"timeout" default:"10m" range:">0s" help:"how long to wait for the answer; without one the step failed"`
 }
 
 // Result is the answer, for as.
@@ -61,12 +61,6 @@ const remedy = "run it on a terminal, or answer with --yes"
 
 func plan(asker Asker, in args) (actions.Plan, error) {
 	question := strings.TrimSpace(in.Question)
-	switch {
-	case question == "":
-		return actions.Plan{}, errors.New("`question` is empty")
-	case in.Timeout <= 0:
-		return actions.Plan{}, errors.New("`timeout` must be more than 0")
-	}
 	p := actions.Plan{Does: "ask " + value.Quote(question)}
 	if asker == nil {
 		p.Missing = []spec.Need{{Kind: "privilege", Name: "terminal", Install: remedy}}

@@ -95,8 +95,8 @@ func TestWithoutATerminal(t *testing.T) {
 
 func TestTheSpec(t *testing.T) {
 	for want, try := range map[string]func() error{
-		"`question` is empty":           func() error { _, err := planAsk(nil, " ", 0); return err },
-		"`timeout` must be more than 0": func() error { _, err := planAsk(nil, "x", -time.Second); return err },
+		"`question` must not be empty":        func() error { _, err := planAsk(nil, " ", 0); return err },
+		"`timeout: -1s` must be more than 0s": func() error { _, err := planAsk(nil, "x", -time.Second); return err },
 	} {
 		if err := try(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

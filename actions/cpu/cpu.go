@@ -28,9 +28,9 @@ func Register(r *actions.Registry) {
 }
 
 type stressArgs struct {
-	Workers *int         `chaos:"workers" help:"how many threads are kept busy; as many as there are cores, or as cores lists"`
-	Load    value.RatioV `chaos:"load" default:"100%" help:"how much of the time each of them is busy"`
-	Cores   []int        `chaos:"cores" help:"the cores to which they are pinned, in turn, counted from 0; without it the scheduler decides"`
+	Workers *int         `chaos:"workers" range:">=1 <=4096" help:"how many threads are kept busy; as many as there are cores, or as cores lists"`
+	Load    value.RatioV `chaos:"load" default:"100%" range:">0% <=100%" help:"how much of the time each of them is busy"`
+	Cores   []int        `chaos:"cores" range:">=0" help:"the cores to which they are pinned, in turn, counted from 0; without it the scheduler decides"`
 }
 
 func stressAction() actions.Action {
@@ -43,9 +43,6 @@ func stressAction() actions.Action {
 	}, plan)
 }
 
-// most is far above any sense, and below what would hurt by its threads alone.
-const most = 4096
-
 func plan(_ context.Context, e env.Env, in stressArgs) (actions.Plan, error) {
 	usable := stress.Cores()
 	workers := runtime.NumCPU()
@@ -54,12 +51,6 @@ func plan(_ context.Context, e env.Env, in stressArgs) (actions.Plan, error) {
 	}
 	if in.Workers != nil {
 		workers = *in.Workers
-	}
-	switch {
-	case workers < 1 || workers > most:
-		return actions.Plan{}, fmt.Errorf("`workers: %d` makes no sense; write at least 1, at most %d", workers, most)
-	case in.Load <= 0 || in.Load > 1:
-		return actions.Plan{}, fmt.Errorf("`load: %s` is no share of the time; write more than 0%%, at most 100%%", value.RatioOf(float64(in.Load)))
 	}
 	for _, c := range in.Cores {
 		if !slices.Contains(usable, c) {

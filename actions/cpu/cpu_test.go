@@ -46,10 +46,10 @@ func TestIntendedOnly(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	e := faulttest.Env(t)
 	for want, args := range map[string]faulttest.Args{
-		"`workers: 0` makes no sense": {"workers": "0"},
-		"write more than 0%":          {"load": "0%"},
-		"`load: 150%`":                {"load": "150%"},
-		"there is no core 4000":       {"cores": "[0, 4000]"},
+		"`workers: 0` must be a whole": {"workers": "0"},
+		"must be more than 0%":         {"load": "0%"},
+		"`load: 150%`":                 {"load": "150%"},
+		"there is no core 4000":        {"cores": "[0, 4000]"},
 	} {
 		faults.Refused(t, e, "cpu.stress", args, want)
 	}

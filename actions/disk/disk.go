@@ -34,9 +34,9 @@ func Register(r *actions.Registry) {
 }
 
 type fillArgs struct {
-	Path  string       `chaos:"path,required,positional" help:"a folder on the file system to fill, or where it is mounted"`
-	Size  *value.SizeV `chaos:"size,group=amount" help:"how much space to take"`
-	Leave *value.SizeV `chaos:"leave,group=amount" help:"take everything but this, as df shows what is available; 0B leaves nothing, not even what is reserved for root"`
+	Path  string       `chaos:"path,required,positional,filled" help:"a folder on the file system to fill, or where it is mounted"`
+	Size  *value.SizeV `chaos:"size,group=amount" range:">=1B" help:"how much space to take"`
+	Leave *value.SizeV `chaos:"leave,group=amount" range:">=0B" help:"take everything but this, as df shows what is available; 0B leaves nothing, not even what is reserved for root"`
 }
 
 func fill() actions.Action {
@@ -138,8 +138,6 @@ func (in fillArgs) amount(p place) (job stress.Disk, takes int64, err error) {
 	switch {
 	case (in.Size == nil) == (in.Leave == nil):
 		return job, 0, errors.New("write either `size` or `leave`")
-	case in.Size != nil && *in.Size < 1:
-		return job, 0, errors.New("`size` must be more than 0")
 	case in.Size != nil && int64(*in.Size) > p.space.Available-least:
 		return job, 0, fmt.Errorf("`size: %s` does not fit: %s, of which %s has to stay, %s; write at most %s", text(int64(*in.Size)), here, text(least), why, text(max(0, p.space.Available-least)))
 	case in.Size != nil:

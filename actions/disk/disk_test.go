@@ -203,10 +203,10 @@ func TestRefuses(t *testing.T) {
 	for want, args := range map[string]faulttest.Args{
 		"there is no folder":           {"path": "no-such-folder", "size": "1MiB"},
 		"is no folder":                 {"path": "file", "size": "1MiB"},
-		"`path` is empty":              {"path": "", "size": "1MiB"},
+		"`path` must not be empty":     {"path": "", "size": "1MiB"},
 		"has no size":                  {"path": "/proc", "size": "1MiB"},
 		"either `size` or `leave`":     {"path": dir},
-		"`size` must be more":          {"path": dir, "size": "0B"},
+		"`size: 0B` must be":           {"path": dir, "size": "0B"},
 		"does not fit: 32MiB":          {"path": dir, "size": "32MiB"},
 		"write at least 328KiB, or 0B": {"path": dir, "leave": "1kB"},
 		"there is nothing to fill":     {"path": dir, "leave": "1GiB"},

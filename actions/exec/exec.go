@@ -24,13 +24,13 @@ func All() []actions.Action { return []actions.Action{run()} }
 func Reverters() []actions.Reverter { return []actions.Reverter{runReverter{}, childrenReverter{}} }
 
 type runArgs struct {
-	Command string                 `chaos:"command,required,positional" help:"a name in the PATH, or a path that starts at the script's folder"`
+	Command string                 `chaos:"command,required,positional,filled" help:"a name in the PATH, or a path that starts at the script's folder"`
 	Args    []string               `chaos:"args" help:"its arguments, each as it is: no shell splits or expands them"`
 	Dir     string                 `chaos:"dir" help:"the folder in which it runs; without it the script's"`
 	Env     map[string]value.Value `chaos:"env" help:"environment variables, on top of those of the run"`
 	Stdin   string                 `chaos:"stdin" help:"what it reads from its standard input; without it nothing"`
-	Timeout time.Duration          `chaos:"timeout" default:"30s" help:"how long it may run; then it is killed with all its children, and the step failed"`
-	Allow   []int                  `chaos:"allow" default:"[0]" help:"the exit codes that count as success; 128 plus the signal's number where a signal killed it"`
+	Timeout time.Duration          `chaos:"timeout" default:"30s" range:">0s" help:"how long it may run; then it is killed with all its children, and the step failed"`
+	Allow   []int                  `chaos:"allow" default:"[0]" range:">=0 <=255" help:"the exit codes that count as success; 128 plus the signal's number where a signal killed it"`
 	Undo    []string               `chaos:"undo" help:"the command that takes it back, with its arguments, as one list. It runs in the same dir with the same env, timeout and allow, and must be safe to run twice, and where the first command never ran"`
 }
 
@@ -60,9 +60,6 @@ func run() actions.Action {
 }
 
 func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
-	if in.Timeout <= 0 {
-		return actions.Plan{}, fmt.Errorf("`timeout` must be more than 0")
-	}
 	environment, err := command.Environment(in.Env)
 	if err != nil {
 		return actions.Plan{}, err

@@ -31,7 +31,7 @@ func All() []actions.Action { return []actions.Action{put()} }
 func Reverters() []actions.Reverter { return []actions.Reverter{putReverter{}} }
 
 type putArgs struct {
-	Path    string `chaos:"path,required,positional" help:"the file, which may not exist yet; a relative path starts at the script's folder, a symbolic link is followed"`
+	Path    string `chaos:"path,required,positional,filled" help:"the file, which may not exist yet; a relative path starts at the script's folder, a symbolic link is followed"`
 	Content string `chaos:"content,required,positional" help:"all that it holds then; with no line end added"`
 }
 

@@ -25,15 +25,15 @@ func All() []actions.Action { return []actions.Action{send()} }
 func Reverters() []actions.Reverter { return []actions.Reverter{sendReverter{}} }
 
 type sendArgs struct {
-	URL      string                 `chaos:"url,required,positional" help:"where to send the request; a redirect is not followed"`
+	URL      string                 `chaos:"url,required,positional,filled" help:"where to send the request; a redirect is not followed"`
 	Method   string                 `chaos:"method" default:"POST" help:"the method, such as PUT"`
 	Headers  map[string]value.Value `chaos:"headers" help:"headers to send, as a map; Host sets the virtual host"`
 	Body     string                 `chaos:"body" help:"the body as text"`
 	JSON     *value.Value           `chaos:"json" help:"the body as a value, sent as JSON with its content type"`
 	Form     map[string]value.Value `chaos:"form" help:"the body as the fields of a form, sent URL-encoded with its content type"`
-	Timeout  time.Duration          `chaos:"timeout" default:"5s" help:"how long connecting, sending and reading the whole answer may take together"`
+	Timeout  time.Duration          `chaos:"timeout" default:"5s" range:">0s" help:"how long connecting, sending and reading the whole answer may take together"`
 	Insecure bool                   `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
-	Allow    []int                  `chaos:"allow" help:"the status codes that count as success; without it every code from 200 to 299"`
+	Allow    []int                  `chaos:"allow" range:">=200 <=599" help:"the status codes that count as success; without it every code from 200 to 299"`
 	Undo     map[string]value.Value `chaos:"undo" help:"the request that takes it back, as a map of method, url, headers, and body, json or form; what it lacks of url, headers, timeout and allow is as in the call. It must be safe to send twice, and without the call having arrived"`
 }
 
@@ -75,14 +75,6 @@ func compose(in sendArgs) (order, error) {
 	m, err := httpmsg.Compose(in.Method, in.URL, in.Headers, httpmsg.Content{Text: in.Body, JSON: in.JSON, Form: in.Form})
 	if err != nil {
 		return order{}, err
-	}
-	if in.Timeout <= 0 {
-		return order{}, errors.New("`timeout` must be more than 0")
-	}
-	for _, code := range in.Allow {
-		if code < 200 || code > 599 {
-			return order{}, fmt.Errorf("`allow`: %d is no status code of an answer; they go from 200 to 599", code)
-		}
 	}
 	return order{Message: m, Timeout: in.Timeout, Insecure: in.Insecure, Allow: in.Allow}, nil
 }

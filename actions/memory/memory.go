@@ -27,9 +27,9 @@ func Register(r *actions.Registry) {
 }
 
 type stressArgs struct {
-	Size  *value.SizeV      `chaos:"size,positional,group=amount" help:"how much to take"`
-	Leave *value.SizeV      `chaos:"leave,group=amount" help:"take everything but this, by what is available when the step begins"`
-	Rate  *value.BandwidthV `chaos:"rate" help:"how fast it grows; as fast as the machine can by default, and then the step waits until all is taken"`
+	Size  *value.SizeV      `chaos:"size,positional,group=amount" range:">=1B" help:"how much to take"`
+	Leave *value.SizeV      `chaos:"leave,group=amount" range:">=0B" help:"take everything but this, by what is available when the step begins"`
+	Rate  *value.BandwidthV `chaos:"rate" range:">=1B/s" help:"how fast it grows; as fast as the machine can by default, and then the step waits until all is taken"`
 }
 
 func stressAction() actions.Action {
@@ -54,10 +54,6 @@ func (in stressArgs) amount() (size, floor int64, err error) {
 	switch {
 	case (in.Size == nil) == (in.Leave == nil):
 		return 0, 0, errors.New("write either `size` or `leave`")
-	case in.Rate != nil && *in.Rate < 1:
-		return 0, 0, errors.New("`rate` must be more than 0")
-	case in.Size != nil && *in.Size < 1:
-		return 0, 0, errors.New("`size` must be more than 0")
 	case in.Size != nil && int64(*in.Size) > fits:
 		return 0, 0, fmt.Errorf("`size: %s` does not fit: %s is available, of which %s has to stay; write at most %s", text(int64(*in.Size)), text(available), text(floor), text(max(0, fits)))
 	case in.Leave != nil && int64(*in.Leave) < floor:

@@ -88,8 +88,8 @@ func TestRefuses(t *testing.T) {
 		"does not fit":              {"size": "1000TiB"},
 		"less than the floor":       {"leave": "1MiB"},
 		"leaves nothing to do":      {"leave": "1000TiB"},
-		"`size` must be more":       {"size": "0B"},
-		"`rate` must be more":       {"size": "1MiB", "rate": "0B/s"},
+		"`size: 0B` must be":        {"size": "0B"},
+		"`rate: 0B/s` must be":      {"size": "1MiB", "rate": "0B/s"},
 		"either `size` or `leave`":  {},
 		"either `size` or `leave` ": {"size": "1MiB", "leave": "1GiB"},
 	} {

@@ -32,7 +32,7 @@ func Register(r *actions.Registry) {
 }
 
 type occupyArgs struct {
-	Port     int    `chaos:"port,required,positional" help:"the port to take"`
+	Port     int    `chaos:"port,required,positional" range:">=1 <=65535" help:"the port to take"`
 	Address  string `chaos:"address" default:"127.0.0.1" help:"the address of this machine on which to take it; 0.0.0.0 or :: for all"`
 	Protocol string `chaos:"protocol" default:"tcp" enum:"tcp udp" help:"tcp or udp"`
 }
@@ -83,9 +83,6 @@ func plan(_ context.Context, _ env.Env, in occupyArgs) (actions.Plan, error) {
 }
 
 func (in occupyArgs) port() (port, error) {
-	if in.Port < 1 || in.Port > 65535 {
-		return port{}, fmt.Errorf("`port: %d` is no port; write one of 1 to 65535", in.Port)
-	}
 	addr, err := netip.ParseAddr(in.Address)
 	if err != nil || addr.Zone() != "" {
 		return port{}, fmt.Errorf("`address: %q` is no IP address; write for example \"127.0.0.1\", \"0.0.0.0\" or \"::\"", in.Address)

@@ -146,10 +146,10 @@ func TestIntendedOnly(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	e := faulttest.Env(t)
 	for want, args := range map[string]faulttest.Args{
-		"one of 1 to 65535":             {"port": "0"},
-		"`port: 70000` is no port":      {"port": "70000"},
-		"is no IP address":              {"port": "8080", "address": "localhost"},
-		"is no address of this machine": {"port": "8080", "address": "192.0.2.77"},
+		"`port: 0` must be":              {"port": "0"},
+		"a whole number from 1 to 65535": {"port": "70000"},
+		"is no IP address":               {"port": "8080", "address": "localhost"},
+		"is no address of this machine":  {"port": "8080", "address": "192.0.2.77"},
 	} {
 		faults.Refused(t, e, "network.occupy", args, want)
 	}

@@ -86,15 +86,15 @@ func TestKillTermThatIsHandled(t *testing.T) {
 func TestKillRefuses(t *testing.T) {
 	e := setting(t)
 	for want, a := range map[string]args{
-		"what started chaos":   {"pid": value.NumberOf(float64(os.Getppid()))},
-		"chaos itself":         {"pid": value.NumberOf(float64(os.Getpid()))},
-		"no process that may":  {"pid": value.NumberOf(1)},
-		"write a pid above 1":  {"pid": value.NumberOf(0)},
-		"no TCP port":          {"port": value.NumberOf(0)},
-		"matches nothing":      {"match": text("no such process as this one")},
-		"there is no signal":   {"pid": value.NumberOf(2), "signal": text("NOPE")},
-		"`match:` is empty":    {"match": text(" ")},
-		"no process is select": {},
+		"what started chaos":    {"pid": value.NumberOf(float64(os.Getppid()))},
+		"chaos itself":          {"pid": value.NumberOf(float64(os.Getpid()))},
+		"no process that may":   {"pid": value.NumberOf(1)},
+		"`pid: 0` must be":      {"pid": value.NumberOf(0)},
+		"`port: 0` must be":     {"port": value.NumberOf(0)},
+		"matches nothing":       {"match": text("no such process as this one")},
+		"must be one of \"TERM": {"pid": value.NumberOf(2), "signal": text("NOPE")},
+		"must not be empty":     {"match": text(" ")},
+		"no process is select":  {},
 	} {
 		_, err := plan(t, e, "process.kill", a)
 		wants(t, err, want)

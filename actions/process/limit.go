@@ -22,14 +22,12 @@ import (
 
 type limitArgs struct {
 	target.Selector
-	CPU     *value.RatioV     `chaos:"cpu" help:"processor time, as a share of one core: 50% is half a core, 150% one and a half"`
-	Memory  *value.SizeV      `chaos:"memory" help:"memory, swap included; what it holds already does not count, and what it takes beyond gets it killed by the kernel"`
-	Pids    *int              `chaos:"pids" help:"how many processes and threads it may have together; more cannot be started"`
-	IORead  *value.BandwidthV `chaos:"io_read" help:"what it may read from each disk; from the file cache it reads as before"`
-	IOWrite *value.BandwidthV `chaos:"io_write" help:"what it may write to each disk; with cgroups of version 1 only direct and synchronous writes are slowed"`
+	CPU     *value.RatioV     `chaos:"cpu" range:">=0.1%" help:"processor time, as a share of one core: 50% is half a core, 150% one and a half"`
+	Memory  *value.SizeV      `chaos:"memory" range:">=1MiB" help:"memory, swap included; what it holds already does not count, and what it takes beyond gets it killed by the kernel"`
+	Pids    *int              `chaos:"pids" range:">=1" help:"how many processes and threads it may have together; more cannot be started"`
+	IORead  *value.BandwidthV `chaos:"io_read" range:">=1B/s" help:"what it may read from each disk; from the file cache it reads as before"`
+	IOWrite *value.BandwidthV `chaos:"io_write" range:">=1B/s" help:"what it may write to each disk; with cgroups of version 1 only direct and synchronous writes are slowed"`
 }
-
-const leastMemory = 1 << 20
 
 func limit() actions.Action {
 	return actions.Define(spec.Call{
@@ -56,16 +54,8 @@ func (in limitArgs) limits() (cgroup.Limits, error) {
 	switch {
 	case in.CPU == nil && in.Memory == nil && in.Pids == nil && in.IORead == nil && in.IOWrite == nil:
 		return l, errors.New("no limit is given: write at least one of `cpu`, `memory`, `pids`, `io_read`, `io_write`")
-	case in.CPU != nil && *in.CPU < cgroup.LeastCPU:
-		return l, errors.New("`cpu` is too little for the kernel to hold: write at least 0.1%")
 	case in.CPU != nil && int(*in.CPU) >= runtime.NumCPU():
 		return l, fmt.Errorf("`cpu: %s` is no limit on this machine, which has %d cores: 100%% is one core", value.RatioOf(float64(*in.CPU)), runtime.NumCPU())
-	case in.Memory != nil && *in.Memory < leastMemory:
-		return l, errors.New("`memory` is too little for any process: write at least 1MiB; process.kill ends one")
-	case in.Pids != nil && *in.Pids < 1:
-		return l, errors.New("`pids` must be at least 1")
-	case in.IORead != nil && *in.IORead < 1, in.IOWrite != nil && *in.IOWrite < 1:
-		return l, errors.New("`io_read` and `io_write` must be at least 1B/s")
 	}
 	if in.CPU != nil {
 		l.CPU = float64(*in.CPU)

@@ -245,8 +245,8 @@ func TestLimitRefuses(t *testing.T) {
 		"no limit is given":      {},
 		"at least 0.1%":          {"cpu": "0.01%"},
 		"is no limit on this":    {"cpu": "100000%"},
-		"process.kill ends one":  {"memory": "1kB"},
-		"`pids` must be":         {"pids": "0"},
+		"at least 1MiB":          {"memory": "1kB"},
+		"`pids: 0` must be":      {"pids": "0"},
 		"must be at least 1B/s":  {"io_read": "0.1B/s"},
 		"what started chaos":     {"pids": "5", "pid": fmt.Sprint(os.Getppid())},
 		"chaos itself":           {"pids": "5", "pid": fmt.Sprint(os.Getpid())},
@@ -383,7 +383,7 @@ func TestNice(t *testing.T) {
 		t.Error("touched:", values())
 	}
 	faults.Revert(t, e, led.Undos(), actions.Gone)
-	faults.Refused(t, e, "process.nice", faulttest.Args{"pid": fmt.Sprint(pid), "value": "20"}, "one of -20 to 19")
+	faults.Refused(t, e, "process.nice", faulttest.Args{"pid": fmt.Sprint(pid), "value": "20"}, "from -20 to 19")
 }
 
 func TestNiceSurvivesNothing(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 type niceArgs struct {
 	target.Selector
-	Value int `chaos:"value,required" help:"the nice value: -20 is served first, 0 is usual, 19 is served last"`
+	Value int `chaos:"value,required" range:">=-20 <=19" help:"the nice value: -20 is served first, 0 is usual, 19 is served last"`
 }
 
 // niced is what the record of process.nice says besides its target.
@@ -50,9 +50,6 @@ func nice() actions.Action {
 }
 
 func planNice(_ context.Context, e env.Env, in niceArgs) (actions.Plan, error) {
-	if in.Value < -20 || in.Value > 19 {
-		return actions.Plan{}, fmt.Errorf("`value: %d` is no nice value; write one of -20 to 19", in.Value)
-	}
 	found, err := in.Resolve(e.Pick, e.Rand)
 	if err != nil {
 		return actions.Plan{}, err

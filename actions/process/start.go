@@ -19,20 +19,20 @@ import (
 )
 
 type startArgs struct {
-	Command            string            `chaos:"command,required,positional" help:"the program: a name is looked up in PATH, a path starts at the script's folder"`
+	Command            string            `chaos:"command,required,positional,filled" help:"the program: a name is looked up in PATH, a path starts at the script's folder"`
 	Args               []string          `chaos:"args" help:"its arguments"`
 	Env                map[string]string `chaos:"env" help:"environment variables on top of the run's own"`
 	Dir                string            `chaos:"dir" help:"the folder to run it in; the script's folder by default"`
 	Stdout             string            `chaos:"stdout" help:"the file to append its output to; a file in the run's folder by default"`
 	Stderr             string            `chaos:"stderr" help:"the file to append its errors to; a file in the run's folder by default"`
 	Ready              string            `chaos:"ready" help:"what answers once it is ready: \"host:port\" accepts a connection, a URL answers with a status below 400"`
-	ReadyWithin        time.Duration     `chaos:"ready_within" default:"10s" help:"how long readiness may take"`
+	ReadyWithin        time.Duration     `chaos:"ready_within" default:"10s" range:">0s" help:"how long readiness may take"`
 	Restart            bool              `chaos:"restart" default:"false" help:"whether it is started again whenever it ends"`
-	RestartDelay       time.Duration     `chaos:"restart_delay" default:"100ms" help:"how long after its end it is started again"`
-	StartLimit         int               `chaos:"start_limit" default:"5" help:"how many starts are allowed within start_limit_interval, the first one counted; one more and it stays down"`
-	StartLimitInterval time.Duration     `chaos:"start_limit_interval" default:"10s" help:"the interval of start_limit"`
+	RestartDelay       time.Duration     `chaos:"restart_delay" default:"100ms" range:">=0s" help:"how long after its end it is started again"`
+	StartLimit         int               `chaos:"start_limit" default:"5" range:">=1" help:"how many starts are allowed within start_limit_interval, the first one counted; one more and it stays down"`
+	StartLimitInterval time.Duration     `chaos:"start_limit_interval" default:"10s" range:">0s" help:"the interval of start_limit"`
 	StopSignal         string            `chaos:"stop_signal" default:"TERM" enum:"TERM SIGTERM INT SIGINT HUP SIGHUP QUIT SIGQUIT KILL SIGKILL USR1 SIGUSR1 USR2 SIGUSR2 WINCH SIGWINCH ABRT SIGABRT" help:"the signal that asks it to end"`
-	Grace              time.Duration     `chaos:"grace" default:"5s" help:"how long after stop_signal it is killed"`
+	Grace              time.Duration     `chaos:"grace" default:"5s" range:">=0s" help:"how long after stop_signal it is killed"`
 }
 
 func start() actions.Action {
@@ -86,18 +86,6 @@ func planStart(_ context.Context, e env.Env, in startArgs) (actions.Plan, error)
 }
 
 func (in startArgs) validate() error {
-	switch {
-	case in.Command == "":
-		return errors.New("`command` is empty; write the program to start")
-	case in.StartLimit < 1:
-		return errors.New("`start_limit` must be at least 1: the first start counts too")
-	case in.StartLimitInterval <= 0:
-		return errors.New("`start_limit_interval` must be more than 0")
-	case in.RestartDelay < 0 || in.Grace < 0:
-		return errors.New("`restart_delay` and `grace` cannot be negative")
-	case in.ReadyWithin <= 0:
-		return errors.New("`ready_within` must be more than 0")
-	}
 	for name := range in.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			return fmt.Errorf("`env`: %q is no name of a variable", name)

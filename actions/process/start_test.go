@@ -198,11 +198,11 @@ func TestOutputFilesOfTwo(t *testing.T) {
 func TestStartRefuses(t *testing.T) {
 	e := setting(t)
 	for want, a := range map[string]args{
-		"neither":             {"ready": text("nonsense")},
-		"no http":             {"ready": text("ftp://x/")},
-		"start_limit":         {"start_limit": value.NumberOf(0)},
-		"is no name":          {"env": {T: value.MapOf(value.TString), V: map[string]value.Value{"A=B": text("x")}}},
-		"`ready_within` must": {"ready_within": value.DurationOf(0)},
+		"neither":      {"ready": text("nonsense")},
+		"no http":      {"ready": text("ftp://x/")},
+		"start_limit":  {"start_limit": value.NumberOf(0)},
+		"is no name":   {"env": {T: value.MapOf(value.TString), V: map[string]value.Value{"A=B": text("x")}}},
+		"more than 0s": {"ready_within": value.DurationOf(0)},
 	} {
 		a["command"] = text("true")
 		_, err := plan(t, e, "process.start", a)

@@ -60,6 +60,9 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 	var all diag.List
 	for i, path := range paths {
 		sources, diags, experiments := checkFile(path, reg)
+		if path == "-" {
+			path = stdin
+		}
 		errors, warnings := count(diags)
 		if errors > 0 || f.strict && warnings > 0 {
 			code = exitUsage

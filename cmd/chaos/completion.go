@@ -121,6 +121,9 @@ func ofScripts(list func(*check.Script, string) ([]cobra.Completion, cobra.Shell
 
 // outline is what can be read of a script, nil when that is nothing.
 func outline(path string, reg runtime.Registries) *check.Script {
+	if path == "-" { // stdin is the shell's
+		return nil
+	}
 	_, script, _ := load(path, reg)
 	return script
 }

@@ -9,6 +9,7 @@ import (
 
 	"chaos/lang/doc"
 	"chaos/lang/expr"
+	"chaos/stdlib"
 
 	"github.com/spf13/cobra"
 )
@@ -19,10 +20,11 @@ func newDoc() *cobra.Command {
 	var format, out string
 	c := &cobra.Command{
 		Use:   "doc [NAME]",
-		Short: "look up actions, probes and functions",
+		Short: "look up actions, probes, functions and modules",
 		Long: `Shows what scripts can do. Without NAME everything is listed; NAME is a family (process), an
-action or a probe (http.get), functions, or one function (len). In a signature name?: is an
-argument that may be left out, and of those joined by | exactly one is given.
+action or a probe (http.get), functions, one function (len), std, or one module of the standard
+library (std/web). In a signature name?: is an argument that may be left out, and of those joined by |
+exactly one is given. Into a pipe every line of a list is written whole.
 
 With --format json the output is
 ` + doc.JSONShape + `
@@ -30,7 +32,7 @@ where ? marks what is left out when empty; defaults are literals of the language
 		Example: `  chaos doc
   chaos doc process
   chaos doc http.get
-  chaos doc functions
+  chaos doc std/web
   chaos doc --format json | jq -r '.calls[].name'`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeDoc,
@@ -50,11 +52,13 @@ where ? marks what is left out when empty; defaults are literals of the language
 			w := cmd.OutOrStdout()
 			switch format {
 			case "text":
-				var style doc.Style
-				if colourful(w) {
-					style = docColours
+				switch {
+				case colourful(w):
+					return doc.Text(w, t, docColours)
+				case isTerminal(w):
+					return doc.Text(w, t, nil)
 				}
-				return doc.Text(w, t, style)
+				return doc.Plain(w, t)
 			case "md":
 				return doc.Markdown(w, t)
 			case "json":
@@ -75,7 +79,11 @@ func reference() *doc.Reference {
 	for _, f := range expr.Functions() {
 		functions = append(functions, doc.Function(f))
 	}
-	return doc.New(registries(), functions)
+	modules, err := doc.Modules(stdlib.FS())
+	if err != nil { // a module of this binary that does not parse: any test finds it
+		panic(err)
+	}
+	return doc.New(registries(), functions).With(modules)
 }
 
 func docColours(kind, text string) string {

@@ -7,6 +7,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/lint"
 	"chaos/lang/syntax"
+	"chaos/stdlib"
 )
 
 // TestExplanationsAreTrue runs every example of `chaos explain` through the checker with the real families: the wrong one
@@ -39,7 +40,7 @@ func TestExplanationsAreTrue(t *testing.T) {
 // look is what `chaos check` says about a text.
 func look(name, text string) diag.List {
 	file, parsed := syntax.Parse(diag.NewSource(name, text))
-	script, checked := check.File(file, registries(), check.Options{})
+	script, checked := check.File(file, registries(), check.Options{Std: stdlib.FS()})
 	list := append(diag.List(parsed), checked...)
 	if !list.HasErrors() {
 		list = append(list, lint.Lint(file, script)...)

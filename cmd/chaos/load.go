@@ -21,7 +21,7 @@ func load(path string, cat spec.Catalogue) (*diag.Source, *check.Script, diag.Li
 
 // loadFile is load with the tree, which is nil when there is no source.
 func loadFile(path string, cat spec.Catalogue) (*diag.Source, *syntax.File, *check.Script, diag.List) {
-	src, diags := syntax.Load(path)
+	src, diags := source(path)
 	if src == nil || diag.List(diags).HasErrors() {
 		return src, nil, nil, diags
 	}

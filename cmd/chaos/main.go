@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"chaos/runtime/guardian"
@@ -42,6 +43,20 @@ func Main() int {
 	return code
 }
 
+// flagError says what a flag wants, without the words of Go's parsers.
+func flagError(err error) error {
+	what, why, ok := strings.Cut(err.Error(), ": strconv.Parse")
+	switch {
+	case !ok:
+		return err
+	case strings.HasPrefix(why, "Bool"):
+		return errors.New(what + ": it is true or false")
+	case strings.HasPrefix(why, "Uint"):
+		return errors.New(what + ": it is a whole number, from 0")
+	}
+	return errors.New(what + ": it is a whole number")
+}
+
 // exitUsage is the code of anything that was refused before it began.
 const exitUsage = 2
 
@@ -62,6 +77,7 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 	check.ValidArgsFunction = completeScripts
 	root.AddCommand(newScript(code), check, newPlan(code), newDoctor(code), newExplain(), newDoc(), newReport(), newCompletion(), newFmt(code), newRuns(), newStop(code), newRecover(code), newREPL(code), newVersion())
 	bare(root, code)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

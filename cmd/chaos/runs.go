@@ -32,6 +32,9 @@ func newRuns() *cobra.Command {
   chaos runs --format json | jq '.[] | select(.open_faults > 0)'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if most < 0 {
+				return fmt.Errorf("--most is how many at most, not %d; 0 is for all", most)
+			}
 			dir, err := runsDir(runs)
 			if err != nil {
 				return err

@@ -168,6 +168,9 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 	var names []string
 	for _, path := range paths {
 		src, script, diags := load(path, reg)
+		if path == "-" {
+			path = stdin
+		}
 		switch {
 		case diags.HasErrors():
 			refuse(path, diags, sourcesOf(src, script)...)

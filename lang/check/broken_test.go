@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 )
@@ -82,7 +83,7 @@ func checkArchive(t *testing.T, path string) (*Script, diag.List) {
 	}
 	opts, main := archive(a)
 	file, ds := syntax.Parse(main)
-	script, more := File(file, fakes(), opts)
+	script, more := File(file, checktest.New(), opts)
 	list := diag.List(append(ds, more...))
 	list.Sort()
 	return script, list

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -135,6 +136,8 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		} else {
 			d = d.WithHint("`%s` has `%s`", call.First.Text, strings.Join(family, "`, `"))
 		}
+	case want == spec.Action && pauses[name]:
+		d = d.WithHint("write `wait %s`", timeOf(c, call))
 	default:
 		if n, found := diag.Nearest(name, all); found {
 			d = d.WithHint("did you mean `%s`?", n)
@@ -143,6 +146,19 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		}
 	}
 	c.report(d)
+}
+
+// pauses are names that other tools have for `wait`.
+var pauses = map[string]bool{"sleep": true, "wait": true, "delay": true, "pause": true}
+
+// timeOf is the first argument of a call if that is a time, else an example of one.
+func timeOf(c *checker, call *syntax.Call) string {
+	if len(call.Args) > 0 {
+		if text := c.text(call.Args[0].Value.Span); isDuration(text) {
+			return text
+		}
+	}
+	return value.TDuration.Example()
 }
 
 func nearestLast(name string, family []string) (string, bool) {
@@ -160,11 +176,12 @@ func nearestLast(name string, family []string) (string, bool) {
 // arguments matches the arguments of one call with its spec.
 type arguments struct {
 	*checker
-	call *syntax.Call
-	spec *spec.Call
-	out  *Call
-	at   map[string]diag.Span // of the arguments given
-	lost bool                 // an argument could not be matched, so that none is missing
+	call  *syntax.Call
+	spec  *spec.Call
+	out   *Call
+	at    map[string]diag.Span // of the arguments given
+	lost  bool                 // an argument could not be matched, so that none is missing
+	extra bool                 // more values without a name than it takes: reported
 }
 
 func (a *arguments) check(scope *expr.Scope, p place) {
@@ -212,7 +229,7 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 			a.handle(e, param)
 		}
 		a.out.Args[param.Name] = e
-		a.choice(param, e)
+		a.limits(param, e)
 	}
 	if !a.lost {
 		a.missing()
@@ -257,6 +274,12 @@ func (a *arguments) handle(e *expr.Expr, param *spec.Param) {
 	a.report(d)
 }
 
+// lasting and interval are names that other tools have for what stands in a clause here.
+var (
+	lasting  = map[string]bool{"duration": true, "seconds": true, "time": true, "length": true}
+	interval = map[string]bool{"interval": true, "period": true, "frequency": true}
+)
+
 func (a *arguments) positional() []*spec.Param {
 	var out []*spec.Param
 	for i := range a.spec.Params {
@@ -278,6 +301,10 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 		switch {
 		case token.Clauses[arg.Name.Text]:
 			d.Hint = "write it behind the bracket: `" + name + "(…) " + arg.Name.Text + " " + a.text(arg.Value.Span) + "`"
+		case lasting[arg.Name.Text] && a.spec.Kind == spec.Action && a.spec.Undo != "":
+			d.Hint = "how long it lasts stands behind the bracket: `" + name + "(…) for " + a.text(arg.Value.Span) + "`"
+		case interval[arg.Name.Text] && a.spec.Kind == spec.Probe:
+			d.Hint = "how often stands behind the bracket: `" + name + "(…) every " + a.text(arg.Value.Span) + "`"
 		case len(a.spec.Params) == 0:
 			d.Hint = "it takes none"
 		}
@@ -290,6 +317,10 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 		return p
 	}
 	all := a.positional()
+	if a.lost && a.extra {
+		return nil // said at the first one too many
+	}
+	a.extra = true
 	d := diag.Errorf(diag.TooManyArgs, arg.Value.Span, "`%s` takes %s without a name", name, count(len(all), "value"))
 	var rest []string
 	for _, n := range a.spec.ParamNames() {
@@ -297,13 +328,26 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 			rest = append(rest, n)
 		}
 	}
-	if len(rest) > 0 {
+	if p, ok := a.spec.Param("args"); ok && p.Type.Kind == value.List {
+		d = d.WithHint("its arguments are one list: `args: [%s]`", a.unnamed(len(all)))
+	} else if len(rest) > 0 {
 		d = d.WithHint("name it: `%s: …`", strings.Join(rest, ": …`, `"))
 	} else {
 		d = d.WithHint("remove it")
 	}
 	a.report(d)
 	return nil
+}
+
+// unnamed are the arguments without a name behind the first n, as they are written.
+func (a *arguments) unnamed(n int) string {
+	var out []string
+	for _, arg := range a.call.Args {
+		if arg.Name == nil {
+			out = append(out, a.text(arg.Value.Span))
+		}
+	}
+	return strings.Join(out[min(n, len(out)):], ", ")
 }
 
 func count(n int, what string) string {
@@ -316,20 +360,40 @@ func count(n int, what string) string {
 	return "only " + value.NumberOf(float64(n)).String() + " " + what + "s"
 }
 
-// choice judges a constant against the allowed strings.
-func (a *arguments) choice(param *spec.Param, e *expr.Expr) {
-	if len(param.Enum) == 0 || a.isVague(e) {
+// limits judges a constant against what the argument may be. What is no constant is judged when it is planned.
+func (a *arguments) limits(param *spec.Param, e *expr.Expr) {
+	if a.isVague(e) {
 		return
 	}
 	v, ok := e.Const()
-	if !ok || v.T.Kind != value.String {
+	if !ok || v.T.Kind != param.Type.Kind && !(v.T.Numeric() && (param.Type.Numeric() || param.Type.Kind == value.Any)) {
 		return
 	}
-	for _, s := range param.Enum {
-		if s == v.Text() {
-			return
-		}
+	switch err := param.Judge(v); {
+	case err == nil:
+	case param.Enum != nil:
+		a.choice(param, e, v)
+	case param.Regexp && v.Text() != "":
+		a.report(diag.Errorf(diag.BadChoice, e.Span(), "`%s` %s", param.Name, err).
+			WithHint("the syntax is that of RE2; a literal character such as `.` is written `\\.` in single quotes"))
+	default:
+		a.report(diag.Errorf(diag.BadChoice, e.Span(), "`%s` %s", param.Name, err).WithHint("%s", suggestion(param, v)))
 	}
+}
+
+// suggestion is a value that would do: the nearest whole number, or else the default.
+func suggestion(param *spec.Param, v value.Value) string {
+	if f := math.Round(v.Float()); v.T.Kind == value.Number && param.Whole && !math.IsInf(f, 0) && param.Judge(value.NumberOf(f)) == nil {
+		return "write `" + value.NumberOf(f).String() + "`"
+	}
+	if param.Default != "" && param.Type.Kind != value.List {
+		return "without it, it is `" + param.Default + "`"
+	}
+	return ""
+}
+
+// choice reports a string that is none of those allowed.
+func (a *arguments) choice(param *spec.Param, e *expr.Expr, v value.Value) {
 	d := diag.Errorf(diag.BadChoice, e.Span(), "`%s` is none of the values of `%s`", v.Text(), param.Name)
 	without := strings.TrimPrefix(strings.ToUpper(v.Text()), "SIG") // as in SIGTERM
 	if slices.Contains(param.Enum, without) {

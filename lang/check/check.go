@@ -27,7 +27,7 @@ type Options struct {
 func File(file *syntax.File, cat spec.Catalogue, opts Options) (*Script, []diag.Diagnostic) {
 	c := &checker{
 		unit: newUnit(file), opts: opts, cat: cat, seen: map[diagKey]bool{}, units: map[string]*unit{}, titles: map[string]diag.Span{},
-		vague: map[*expr.Binding]bool{}, probes: map[*expr.Binding]*Probe{}, handles: map[*expr.Binding]bool{}, late: map[*expr.Binding]bool{},
+		vague: map[*expr.Binding]bool{}, depths: map[*expr.Binding]int{}, probes: map[*expr.Binding]*Probe{}, handles: map[*expr.Binding]bool{}, late: map[*expr.Binding]bool{},
 		outside: map[string]diag.Span{}, uses: map[*expr.Expr][]*expr.Binding{}, secrets: map[string]bool{},
 	}
 	c.script = &Script{Source: file.Source}
@@ -58,6 +58,7 @@ type checker struct {
 	decls  []*Probe // of all files
 
 	vague   map[*expr.Binding]bool // names whose meaning a mistake hides
+	depths  map[*expr.Binding]int  // of abbreviations, how many stand behind each other
 	probes  map[*expr.Binding]*Probe
 	handles map[*expr.Binding]bool
 	late    map[*expr.Binding]bool         // handles that inject binds
@@ -66,6 +67,7 @@ type checker struct {
 	secrets map[string]bool                // those named so far
 
 	anyVague   bool            // some name is vague
+	chained    bool            // a chain of abbreviations that is too long was reported
 	mentioned  map[string]bool // probes that the present experiment names; nil outside
 	expansions int             // of composite actions, so far
 	defining   bool            // the body of a definition is being looked at
@@ -87,6 +89,9 @@ func (c *checker) mention(o expr.Operand) {
 
 // report adds a diagnostic; the same code at the same place is one mistake.
 func (c *checker) report(d diag.Diagnostic) {
+	if len(c.diags) >= diag.Most {
+		return
+	}
 	k := diagKey{d.Span.File, d.Span.Start.Offset, d.Code}
 	if c.seen[k] {
 		return
@@ -261,7 +266,7 @@ func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope)
 	switch {
 	case d.Code == diag.UnknownName && !visible:
 		d = c.elsewhere(d)
-		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && want.Kind == value.String {
+		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && (want.Kind == value.String || want.Kind == value.List && want.Elem != nil && want.Elem.Kind == value.String) {
 			d.Hint = "a text stands in quotes: " + value.Quote(text)
 		}
 	case d.Code == diag.BadExpression:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 )
@@ -39,7 +40,7 @@ func FuzzCheck(f *testing.F) {
 			opts, _ = archive(a)
 		}
 	}
-	cat := fakes()
+	cat := checktest.New()
 	read := opts.Read
 	f.Fuzz(func(t *testing.T, text string) {
 		if _, bad := syntax.Encoding("f.chaos", []byte(text)); bad {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/value"
 )
@@ -80,7 +81,7 @@ experiment "all of it" {
 `
 
 func TestTheWholeIR(t *testing.T) {
-	cat := fakes()
+	cat := checktest.New()
 	cat["process.start"].Selects = true // so that a `pick` may stand there
 	src := diag.NewSource("whole.chaos", whole)
 	script, list := parseAndCheckWith(t, src, cat)

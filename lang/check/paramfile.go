@@ -273,7 +273,7 @@ func readJSON(src *diag.Source) (given, *diag.Diagnostic) {
 	return g, nil
 }
 
-// readYAML reads the first document of a YAML file.
+// readYAML reads a YAML file of one document.
 func readYAML(src *diag.Source) (given, *diag.Diagnostic) {
 	y := &yamlReader{src: src}
 	file, err := parser.ParseBytes([]byte(src.Text), 0)
@@ -288,10 +288,18 @@ func readYAML(src *diag.Source) (given, *diag.Diagnostic) {
 		}
 		return given{}, &d
 	}
-	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return given{kind: value.Nil}, nil
+	g := given{kind: value.Nil}
+	for _, doc := range file.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
+		case g.kind == value.Nil:
+			g = y.read(doc.Body, 0)
+		default:
+			t := doc.Body.GetToken()
+			d := diag.Errorf(diag.BadParam, y.span(t.Position.Line, 1, src.Line(t.Position.Line)), "a second YAML document starts here").WithHint("put all parameters into one: remove the `---` between them")
+			return given{}, &d
+		}
 	}
-	g := y.read(file.Docs[0].Body, 0)
 	return g, y.bad
 }
 

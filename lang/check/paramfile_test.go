@@ -6,6 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 )
@@ -34,7 +35,7 @@ func bindable(t *testing.T, text string) *Script {
 	t.Helper()
 	opts, main := archive(txtar.Parse([]byte(text)))
 	file, ds := syntax.Parse(main)
-	script, more := File(file, fakes(), opts)
+	script, more := File(file, checktest.New(), opts)
 	if list := append(diag.List(ds), more...); len(list) > 0 {
 		t.Fatal(list)
 	}
@@ -155,7 +156,7 @@ func FuzzParamFile(f *testing.F) {
 		}
 		opts, main := archive(txtar.Parse([]byte(manyParams)))
 		tree, _ := syntax.Parse(main)
-		script, _ := File(tree, fakes(), opts)
+		script, _ := File(tree, checktest.New(), opts)
 		Bind(script, script.Params, Given{File: file})
 	})
 }

@@ -46,11 +46,8 @@ func unknownParam(params []*Param, name string) (diag.Diagnostic, bool) {
 	return d, true
 }
 
-// commandLine is a place outside of every file.
-func commandLine(what string) diag.Span {
-	start := diag.Pos{Line: 1, Col: 1}
-	return diag.Span{File: what, Start: start, End: start}
-}
+// commandLine is a place outside of every file, which has no lines.
+func commandLine(what string) diag.Span { return diag.Span{File: what} }
 
 // EnvName is the environment variable that sets a parameter. A dot may not stand in one.
 func EnvName(param string) string {

@@ -5,16 +5,17 @@ import (
 	"strings"
 	"testing"
 
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 )
 
 func parseAndCheck(t *testing.T, src *diag.Source) (*Script, diag.List) {
 	t.Helper()
-	return parseAndCheckWith(t, src, fakes())
+	return parseAndCheckWith(t, src, checktest.New())
 }
 
-func parseAndCheckWith(t *testing.T, src *diag.Source, cat catalogue) (*Script, diag.List) {
+func parseAndCheckWith(t *testing.T, src *diag.Source, cat checktest.Catalogue) (*Script, diag.List) {
 	t.Helper()
 	file, ds := syntax.Parse(src)
 	script, more := File(file, cat, Options{})

@@ -161,10 +161,19 @@ func (c *checker) checkLets(scope *expr.Scope, lets []*syntax.Let) {
 			return
 		}
 		state[name] = busy
-		for _, n := range c.names(s.Value.Span, false) {
-			if d, ok := byName[n]; ok {
+		names := c.names(s.Value.Span, false)
+		for _, n := range names {
+			if d, ok := byName[n]; ok && len(path) <= token.MaxDepth {
 				visit(d, append(path, name))
 			}
+		}
+		if c.depths[b] = c.letDepth(scope, names); c.depths[b] > token.MaxDepth || len(path) > token.MaxDepth {
+			if !c.chained { // one message for a chain, however long
+				c.chained = true
+				c.report(diag.Errorf(diag.TooDeep, s.Name.Span, "more than %d abbreviations stand behind `%s`", token.MaxDepth, name).WithHint("compute it in fewer steps"))
+			}
+			c.depths[b] = 0
+			c.setVague(b, true)
 		}
 		if !c.vague[b] {
 			e := c.expression(&s.Value, scope, nil, place{kind: inLet})
@@ -181,6 +190,17 @@ func (c *checker) checkLets(scope *expr.Scope, lets []*syntax.Let) {
 			visit(s, nil)
 		}
 	}
+}
+
+// letDepth is how many abbreviations stand behind those that an expression names; each is followed wherever it is used.
+func (c *checker) letDepth(scope *expr.Scope, names []string) int {
+	deepest := 0
+	for _, n := range names {
+		if b, ok := scope.Lookup(n); ok {
+			deepest = max(deepest, c.depths[b])
+		}
+	}
+	return deepest + 1
 }
 
 func (c *checker) cycle(scope *expr.Scope, s *syntax.Let, path []string, byName map[string]*syntax.Let) {

@@ -2,6 +2,7 @@ package check
 
 import (
 	"strings"
+	"time"
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"
@@ -298,11 +299,36 @@ func (b *body) wait(s *syntax.Wait, scope *expr.Scope) Stmt {
 	}
 	p := b.place("wait until")
 	out := &WaitUntil{Span: s.Span, Text: b.statement("wait until", s.Until, s.Clauses)}
+	if text := b.text(s.Until.Span); isDuration(text) {
+		b.report(diag.Errorf(diag.WrongType, s.Until.Span, "`wait until` takes a condition, and `%s` is a time", text).WithHint("write `wait %s`", text))
+		out.Cond, _ = expr.Parse(b.src, s.Until.Span)
+		b.uses[out.Cond] = []*expr.Binding{vagueBinding}
+		return out
+	}
 	out.Cond = b.expression(s.Until, scope, value.TBool, p)
 	b.mustChange(out.Cond, "this names no probe, so waiting changes nothing")
 	cl := b.clauses(s, s.Clauses, scope, p)
 	out.Within, out.For, out.Because = cl.within, cl.hold, cl.because
+	if within, hold, ok := constants(cl.within, cl.hold); ok && hold > within {
+		b.report(diag.Errorf(diag.NeverRun, cl.hold.Span(), "it cannot hold for %s within %s", hold, within).WithHint("make `within` longer than `for`"))
+	}
 	return out
+}
+
+// isDuration tells the literal of a time.
+func isDuration(text string) bool {
+	v, err := value.ParseNumber(text)
+	return err == nil && v.T.Kind == value.Duration
+}
+
+// constants are two times that are known before the run.
+func constants(a, b *expr.Expr) (x, y time.Duration, ok bool) {
+	if a == nil || b == nil {
+		return 0, 0, false
+	}
+	v, ok1 := a.Const()
+	w, ok2 := b.Const()
+	return v.Duration(), w.Duration(), ok1 && ok2 && v.T.Kind == value.Duration && w.T.Kind == value.Duration
 }
 
 func (b *body) repeat(s *syntax.Repeat, scope *expr.Scope) Stmt {

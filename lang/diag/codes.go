@@ -10,11 +10,11 @@ type Code string
 
 const (
 	// E0xx: the file.
-	BadFile     Code = "E001" // cannot be read, is a directory, is too large
-	NotUTF8     Code = "E002"
-	EmptyFile   Code = "E003"
-	TooDeep     Code = "E004" // brackets nested too deeply
-	Unsupported Code = "E005" // part of the language that this version does not run
+	BadFile   Code = "E001" // cannot be read, is a directory, is too large
+	NotUTF8   Code = "E002"
+	EmptyFile Code = "E003"
+	TooDeep   Code = "E004" // more brackets in each other, lets behind each other, or words than a script may have
+	Misformat Code = "E006" // the formatter would have changed the meaning
 
 	// E1xx: the letters and the grammar.
 	BadCharacter    Code = "E101"

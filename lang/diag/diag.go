@@ -23,8 +23,14 @@ type Span struct {
 	End   Pos    `json:"end"`
 }
 
-// String is file:line:col, the form that editors and terminals make clickable.
-func (s Span) String() string { return fmt.Sprintf("%s:%d:%d", s.File, s.Start.Line, s.Start.Col) }
+// String is file:line:col, the form that editors and terminals make clickable. What is no file, such as a flag of the
+// command line, has no lines, and only its name is said.
+func (s Span) String() string {
+	if s.Start.Line == 0 {
+		return s.File
+	}
+	return fmt.Sprintf("%s:%d:%d", s.File, s.Start.Line, s.Start.Col)
+}
 
 // To spans from the start of s to the end of t.
 func (s Span) To(t Span) Span { return Span{File: s.File, Start: s.Start, End: t.End} }
@@ -84,6 +90,9 @@ func (d Diagnostic) Error() string {
 	}
 	return s
 }
+
+// Most bounds how many mistakes one stage reports: nobody reads more, and what follows a thousand mistakes is a guess.
+const Most = 1000
 
 // List is the diagnostics of one or more files.
 type List []Diagnostic

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// shown is how many diagnostics are written as text.
+const shown = 100
+
 // Style colours a piece of text; the zero Style leaves it alone.
 type Style func(kind, text string) string
 
@@ -27,11 +30,17 @@ func ANSI(kind, text string) string {
 //	   |
 //	24 |     expect home.status_code == 200
 //	   |                 ^^^^^^^^^^^ did you mean `status`?
+//
+// Of a long list it writes the first, and how many follow.
 func Render(w io.Writer, list List, lookup func(file string) *Source, style Style) {
 	if style == nil {
 		style = func(_, text string) string { return text }
 	}
 	for i, d := range list {
+		if i == shown {
+			fmt.Fprintf(w, "\n… and %d more\n", len(list)-shown)
+			return
+		}
 		if i > 0 {
 			fmt.Fprintln(w)
 		}

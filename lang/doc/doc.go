@@ -23,6 +23,7 @@ type Function struct {
 type Reference struct {
 	calls     []*spec.Call
 	functions []Function
+	modules   []Module
 }
 
 // New makes the reference of a catalogue.
@@ -45,8 +46,8 @@ type Depth int
 
 const (
 	Index  Depth = iota // everything, one line each
-	Family              // one family, or all functions
-	Single              // one call or one function, with all details
+	Family              // one family, all functions, or all modules
+	Single              // one call, function or module, with all details
 )
 
 // Topic is what was asked for.
@@ -55,6 +56,7 @@ type Topic struct {
 	Depth     Depth
 	Calls     []*spec.Call
 	Functions []Function
+	Modules   []Module
 }
 
 // FamilyOf is the family of a call: what stands before the first dot, or the whole name.
@@ -77,7 +79,7 @@ func (r *Reference) Families() []string {
 // Entry is a name that Find knows, with a few words about it.
 type Entry struct{ Name, Help string }
 
-// Entries lists what Find knows, for completion: families, calls, functions.
+// Entries lists what Find knows, for completion: families, calls, functions, modules.
 func (r *Reference) Entries() []Entry {
 	var out []Entry
 	for _, f := range r.Families() {
@@ -92,15 +94,18 @@ func (r *Reference) Entries() []Entry {
 	for _, f := range r.functions {
 		out = append(out, Entry{f.Name, f.Help})
 	}
+	for _, m := range r.modules {
+		out = append(out, Entry{m.Name, m.Brief()})
+	}
 	return out
 }
 
-// Find looks up a name: "" is everything; a call, a family, "functions", or a function. An unknown name is an error with a
+// Find looks up a name: "" is everything; a call, a family, "functions", a function, "std", a module or an export of one. An unknown name is an error with a
 // hint.
 func (r *Reference) Find(name string) (Topic, error) {
 	name = strings.TrimSuffix(name, "()")
 	if name == "" {
-		return Topic{Depth: Index, Calls: r.calls, Functions: r.functions}, nil
+		return Topic{Depth: Index, Calls: r.calls, Functions: r.functions, Modules: r.modules}, nil
 	}
 	t := Topic{Name: name, Depth: Family}
 	for _, c := range r.calls {
@@ -122,7 +127,10 @@ func (r *Reference) Find(name string) (Topic, error) {
 			return Topic{Name: name, Depth: Single, Functions: []Function{f}}, nil
 		}
 	}
-	return Topic{}, fmt.Errorf("there is no action, probe, family or function `%s`; %s", name, r.hint(name))
+	if t, ok := r.module(name); ok {
+		return t, nil
+	}
+	return Topic{}, fmt.Errorf("there is no action, probe, family, function or module `%s`; %s", name, r.hint(name))
 }
 
 func (r *Reference) hint(name string) string {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 	"unicode/utf8"
 
@@ -216,5 +217,48 @@ func TestBreakStatement(t *testing.T) {
 		if got := breakStatement(in, 13); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestModulesSayWhatTheyGive(t *testing.T) {
+	modules, err := Modules(fstest.MapFS{"shop.chaos": {Data: []byte("// The shop. It sells.\n//\n//     use \"std/shop\"\n\n// Not a part of it.\n\n// Where it is.\nparam url = \"http://shop/\"\n\n// It | sells.\nlet open = door.ok\nprobe door(\n  at: string = url, // here\n) = web.get(at)\naction close(for_time: duration) { log(1) }\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := fakes().With(modules)
+	if m := modules[0]; m.Help != "The shop. It sells.\n\n    use \"std/shop\"" || m.Brief() != "The shop" {
+		t.Errorf("%q, %q", m.Help, m.Brief())
+	}
+	var got []string
+	for _, e := range modules[0].Exports {
+		got = append(got, e.Name+" "+e.Usage+" "+e.Help)
+	}
+	want := []string{
+		`shop.url param url = "http://shop/" Where it is.`, "shop.open let open = door.ok It | sells.",
+		"shop.door probe door(at: string = url) ", "shop.close action close(for_time: duration) ",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for _, name := range []string{"std", "std/shop", "shop", "shop.close"} {
+		topic, err := ref.Find(name)
+		if err != nil || len(topic.Modules) != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+		for what, write := range map[string]func(*bytes.Buffer) error{
+			"text": func(b *bytes.Buffer) error { return Text(b, topic, nil) }, "plain": func(b *bytes.Buffer) error { return Plain(b, topic) },
+			"md": func(b *bytes.Buffer) error { return Markdown(b, topic) }, "json": func(b *bytes.Buffer) error { return JSON(b, topic) },
+		} {
+			var b bytes.Buffer
+			if err := write(&b); err != nil || !strings.Contains(b.String(), "shop") {
+				t.Errorf("%s as %s: %v\n%s", name, what, err, b.String())
+			}
+		}
+	}
+	if pages := ref.Pages(); !strings.Contains(pages["std.md"], "| `let open = door.ok` | It \\| sells. |") || !strings.Contains(pages["README.md"], "[std/shop](std.md#stdshop)") {
+		t.Error(pages["std.md"])
+	}
+	if _, err := Modules(fstest.MapFS{"bad.chaos": {Data: []byte("let =")}}); err == nil {
+		t.Error("a broken module is read")
 	}
 }

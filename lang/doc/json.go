@@ -13,6 +13,7 @@ type (
 	jsonTopic struct {
 		Calls     []jsonCall     `json:"calls"`
 		Functions []jsonFunction `json:"functions"`
+		Modules   []jsonModule   `json:"modules,omitempty"`
 	}
 	jsonCall struct {
 		Name         string      `json:"name"`
@@ -40,6 +41,7 @@ type (
 		Positional bool     `json:"positional,omitempty"`
 		Default    string   `json:"default,omitempty"`
 		Allowed    []string `json:"allowed,omitempty"`
+		Limits     string   `json:"limits,omitempty"` // in words
 		Group      string   `json:"group,omitempty"`
 	}
 	jsonResult struct {
@@ -56,6 +58,17 @@ type (
 		Name    string `json:"name"`
 		Install string `json:"install,omitempty"`
 	}
+	jsonModule struct {
+		Name    string       `json:"name"`
+		Help    string       `json:"help"`
+		Exports []jsonExport `json:"exports"`
+	}
+	jsonExport struct {
+		Kind  string `json:"kind"`
+		Name  string `json:"name"`
+		Usage string `json:"usage"`
+		Help  string `json:"help"`
+	}
 	jsonFunction struct {
 		Name  string `json:"name"`
 		Usage string `json:"usage"`
@@ -65,10 +78,11 @@ type (
 
 // JSONShape describes what JSON writes, for help texts.
 const JSONShape = `{calls: [{name, kind (action, probe), family, summary, signature, example,
-   arguments: [{name, type, help, required?, positional?, default?, allowed?, group?}],
+   arguments: [{name, type, help, required?, positional?, default?, allowed?, limits?, group?}],
    result?: {type, fields?: [{name, type, help}]}, needs?: [{kind, name, install?}],
    selects?, streaming?, undo?, undo_argument?, lifetime?, irreversible?, harmless?}],
- functions: [{name, usage, help}]}`
+ functions: [{name, usage, help}],
+ modules?: [{name, help, exports: [{kind (param, let, probe, action), name, usage, help}]}]}`
 
 // JSON writes a topic for programs: all details of its calls, whatever its depth.
 func JSON(w io.Writer, t Topic) error {
@@ -78,6 +92,13 @@ func JSON(w io.Writer, t Topic) error {
 	}
 	for _, f := range t.Functions {
 		out.Functions = append(out.Functions, jsonFunction(f))
+	}
+	for _, m := range t.Modules {
+		module := jsonModule{Name: m.Name, Help: m.Help, Exports: []jsonExport{}}
+		for _, e := range m.Exports {
+			module.Exports = append(module.Exports, jsonExport(e))
+		}
+		out.Modules = append(out.Modules, module)
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -92,7 +113,7 @@ func jsonOf(c *spec.Call) jsonCall {
 		Lifetime: c.Lifetime, Harmless: c.Harmless, Irreversible: c.Kind == spec.Action && c.Undo == "" && !c.Harmless}
 	for _, p := range c.Params {
 		out.Arguments = append(out.Arguments, jsonParam{Name: p.Name, Type: TypeName(p.Type), Help: p.Help, Required: p.Required, Positional: p.Positional,
-			Default: Default(p), Allowed: p.Enum, Group: p.Group})
+			Default: Default(p), Allowed: p.Enum, Limits: p.Limits.String(), Group: p.Group})
 	}
 	if c.Result != nil {
 		out.Result = &jsonResult{Type: TypeName(c.Result)}

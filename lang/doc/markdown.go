@@ -23,6 +23,10 @@ func Markdown(w io.Writer, t Topic) error {
 		callBody(&b, t.Calls[0], "##")
 	case len(t.Calls) > 0:
 		familyPage(&b, t)
+	case t.Depth == Single && len(t.Modules) == 1:
+		modulePage(&b, t.Modules[0], "#")
+	case len(t.Modules) > 0:
+		modulesPage(&b, t)
 	default:
 		functionPage(&b, t)
 	}
@@ -30,7 +34,7 @@ func Markdown(w io.Writer, t Topic) error {
 	return err
 }
 
-// Pages are the files of the reference by name: README.md, a page for each family, functions.md.
+// Pages are the files of the reference by name: README.md, a page for each family, functions.md, std.md.
 func (r *Reference) Pages() map[string]string {
 	out := map[string]string{}
 	page := func(name string, write func(b *strings.Builder)) {
@@ -55,7 +59,18 @@ func (r *Reference) Pages() map[string]string {
 	page(Functions+".md", func(b *strings.Builder) {
 		functionPage(b, Topic{Name: Functions, Depth: Family, Functions: r.functions})
 	})
+	if t, ok := r.module(Std); ok {
+		page(Std+".md", func(b *strings.Builder) { modulesPage(b, t) })
+	}
 	return out
+}
+
+// modulesPage describes all modules.
+func modulesPage(b *strings.Builder, t Topic) {
+	b.WriteString("# The standard library\n\nModules that come with the command, written in the language itself: `use \"std/web\"`.\n\n")
+	for _, m := range t.Modules {
+		modulePage(b, m, "##")
+	}
 }
 
 // anchor is the fragment that GitHub gives a heading.
@@ -108,7 +123,17 @@ func index(b *strings.Builder, t Topic, link func(*spec.Call) string) {
 		if link != nil {
 			b.WriteString(": see [functions](functions.md)")
 		}
-		b.WriteString(".\n")
+		b.WriteString(".\n\n")
+	}
+	if len(t.Modules) > 0 {
+		b.WriteString("## Modules\n\n| module | has |\n|---|---|\n")
+		for _, m := range t.Modules {
+			name := "`" + m.Name + "`"
+			if link != nil {
+				name = fmt.Sprintf("[%s](%s)", m.Name, m.link())
+			}
+			fmt.Fprintf(b, "| %s | %s |\n", name, cell(m.Brief()))
+		}
 	}
 }
 
@@ -171,8 +196,8 @@ func callBody(b *strings.Builder, c *spec.Call, level string) {
 				def = "`" + d + "`"
 			}
 			help := prose(p.Help)
-			if len(p.Enum) > 0 {
-				help += "; one of `" + strings.ReplaceAll(quoted(p.Enum), ", ", "`, `") + "`"
+			if limits := p.Limits.String(); limits != "" {
+				help += "; " + prose(limits)
 			}
 			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", p.Name, TypeName(p.Type), cell(def), cell(help))
 		}

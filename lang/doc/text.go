@@ -16,15 +16,25 @@ type Style func(kind, text string) string
 // width of text output, in columns.
 const width = 80
 
-// Text writes a topic for a terminal, at most 80 columns wide.
+// Text writes a topic for a terminal, at most 80 columns wide: of what is longer in a list, the end is left out.
 func Text(w io.Writer, t Topic, style Style) error {
 	if style == nil {
 		style = func(_, text string) string { return text }
 	}
-	p := &printer{style: style}
+	return write(w, t, &printer{style: style})
+}
+
+// Plain is Text for a pipe: without colours, and in a list every entry is whole on its line.
+func Plain(w io.Writer, t Topic) error {
+	return write(w, t, &printer{style: func(_, text string) string { return text }, whole: true})
+}
+
+func write(w io.Writer, t Topic, p *printer) error {
 	switch {
 	case t.Depth == Single && len(t.Calls) == 1:
 		p.call(t.Calls[0])
+	case t.Depth == Single && len(t.Modules) == 1:
+		p.module(t.Modules[0])
 	case t.Depth == Single:
 		p.function(t.Functions[0])
 	default:
@@ -42,6 +52,7 @@ func Text(w io.Writer, t Topic, style Style) error {
 			p.wrapped("  ", "  ", strings.Join(names, " "))
 			p.line("")
 		}
+		p.modules(t.Modules)
 	}
 	_, err := io.WriteString(w, strings.TrimRight(p.b.String(), "\n")+"\n")
 	return err
@@ -50,6 +61,7 @@ func Text(w io.Writer, t Topic, style Style) error {
 type printer struct {
 	b     strings.Builder
 	style Style
+	whole bool // nothing is left out, however long its line
 }
 
 func (p *printer) line(text string) { p.b.WriteString(text + "\n") }
@@ -79,9 +91,16 @@ func (p *printer) list(title, rest string, calls []*spec.Call) {
 			family = f
 		}
 		pad := strings.Repeat(" ", longest-utf8.RuneCountInString(c.Name))
-		p.line("  " + p.style("name", c.Name) + pad + "  " + brief(c.Summary, width-longest-4))
+		p.line("  " + p.style("name", c.Name) + pad + "  " + p.brief(c.Summary, width-longest-4))
 	}
 	p.line("")
+}
+
+func (p *printer) brief(s string, room int) string {
+	if p.whole {
+		return strings.TrimSuffix(s, ".")
+	}
+	return brief(s, room)
 }
 
 // brief fits a sentence into a room: whole, its first clause, or cut.
@@ -237,17 +256,9 @@ func (p *printer) argument(a spec.Param) {
 	}
 	p.line("  " + p.style("name", a.Name) + "  " + p.style("dim", detail))
 	p.wrapped("      ", "      ", a.Help)
-	if len(a.Enum) > 0 {
-		p.wrapped("      ", "      ", "one of "+quoted(a.Enum))
+	if limits := a.Limits.String(); limits != "" {
+		p.wrapped("      ", "      ", limits)
 	}
-}
-
-func quoted(list []string) string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = value.Quote(s)
-	}
-	return strings.Join(out, ", ")
 }
 
 func (p *printer) result(c *spec.Call) {

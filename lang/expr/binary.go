@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"regexp/syntax"
+	"strings"
 
 	"chaos/lang/diag"
 	"chaos/lang/value"
@@ -272,6 +273,9 @@ func (c *checker) mixed(n, l, r *node) {
 		if p[0].kind == kConst && p[1].typ.Kind == value.Bool {
 			hint = "it is true or false: write `" + shorten(p[1].text()) + "` or `not " + shorten(p[1].text()) + "`"
 		}
+		if p[1].typ.Kind == value.Map && p[0].kind == kConst && hint == "" {
+			hint = "name one of its keys: `" + shorten(p[1].text()) + "[\"" + shorten(strings.Trim(p[0].text(), `"`)) + "\"]`"
+		}
 		if p[1].typ.Kind == value.Struct && hint == "" {
 			hint = "it has the fields " + quoteAll(p[1].typ.FieldNames())
 		}
@@ -366,7 +370,7 @@ func (c *checker) membership(n, l, r *node) {
 		c.report(diag.WrongType, r, "write a list: `["+shorten(r.text())+"]`", "`in` looks into lists and maps, but %s", is(r))
 	case rt.Kind != value.List:
 		c.report(diag.WrongType, r, "", "`in` looks into lists and maps, but %s", is(r))
-	case r.kind == kList && l.typ.Unit():
+	case r.kind == kList && (l.typ.Unit() || l.typ.Kind == value.String || l.typ.Kind == value.Number && !l.typ.AnyUnit && !l.isZero()):
 		c.adapt(r, value.ListOf(l.typ))
 	default:
 		elem := rt.ElemType()

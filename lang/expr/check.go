@@ -111,6 +111,9 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		case "null", "None", "undefined", "NULL":
 			hint = "what JSON calls null is `nil` here; what was not measured is no data"
 		}
+		if owner := c.fieldOwner(t.Value); owner != "" {
+			hint = "it is a field: write `" + owner + "." + t.Value + "`"
+		}
 		if h := c.rateHint(at); h != "" {
 			hint = h
 		}
@@ -573,7 +576,36 @@ func fieldHint(x *node, name string) string {
 	case "before", "during", "after":
 		return "the phase comes first: `" + name + "." + shorten(x.text()) + "…`"
 	}
+	if _, near := diag.Nearest(name, x.typ.FieldNames()); !near { // `during.home.p99`
+		for _, f := range x.typ.Fields {
+			if _, ok := f.Type.Field(name); ok && (f.Type.Kind == value.Struct) && f.Name == "latency" {
+				return "write `" + shorten(x.text()) + "." + f.Name + "." + name + "`"
+			}
+		}
+	}
 	return diag.DidYouMean(name, x.typ.FieldNames())
+}
+
+// fieldOwner is a name of the scope that has such a field, such as the probe whose `status` is meant; "" for none or several.
+func (c *checker) fieldOwner(field string) string {
+	owner := ""
+	for _, name := range c.scope.All() {
+		b, _ := c.scope.Lookup(name)
+		if b.Type == nil || b.Type.Kind != value.Struct {
+			continue
+		}
+		switch name {
+		case "before", "during", "after":
+			continue
+		}
+		if _, ok := b.Type.Field(field); ok {
+			if owner != "" {
+				return ""
+			}
+			owner = name
+		}
+	}
+	return owner
 }
 
 func quoteAll(names []string) string {

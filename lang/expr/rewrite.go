@@ -135,11 +135,17 @@ func (p *parsed) rewrite(roles []role, from, to, depth int) (string, []diag.Diag
 			continue
 		}
 		p.marks[next] = m
+		length, pad := utf8.RuneCountInString(t.Text), "_"
+		if t.Kind == token.String { // a word may touch it: `"x"or y`
+			pad = " "
+			if length > 2 {
+				b.WriteByte(' ')
+				length--
+			}
+		}
 		b.WriteRune(next)
 		next++
-		for range utf8.RuneCountInString(t.Text) - 1 {
-			b.WriteByte('_')
-		}
+		b.WriteString(strings.Repeat(pad, length-1))
 	}
 	blank(to)
 	return b.String(), diags

@@ -151,9 +151,16 @@ func hex(s string, at, least, most int, known string) (rune, int, string, bool) 
 	return rune(x), n, "", true
 }
 
+// maxHoles bounds the expressions in one string, each of which is parsed apart.
+const maxHoles = 1000
+
 // stringParts parses a string token with its holes.
 func stringParts(src *diag.Source, tok token.Token, depth int) ([]part, []diag.Diagnostic) {
 	pieces, diags := cutString(src, tok)
+	if len(pieces) > 2*maxHoles {
+		d := diag.Errorf(diag.TooDeep, src.Span(tok.Off, tok.Off+1), "this string has more than %d `${…}`", maxHoles)
+		return nil, append(diags, d.WithHint("split it with `let`"))
+	}
 	var parts []part
 	for _, pc := range pieces {
 		if !pc.hole {

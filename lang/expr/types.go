@@ -311,6 +311,8 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 		return "write a map: `{name: value}`"
 	case want.Kind == value.String && t.Kind == value.List && n.kind == kList && len(n.kids) == 1:
 		return "write it without brackets: `" + shorten(n.kids[0].text()) + "`"
+	case want.Kind == value.String && t.Kind == value.List:
+		return "it takes one, not a list of them"
 	case want.Kind == value.List && fits(t, want.Elem):
 		return "write a list: `[" + shorten(n.text()) + "]`"
 	}

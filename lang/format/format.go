@@ -31,9 +31,6 @@ import (
 	"chaos/lang/token"
 )
 
-// Internal is the code of a mistake of the formatter itself: its result would not have meant the same.
-const Internal diag.Code = "E006"
-
 // Source is the canonical form of a script, together with warnings of the parser, if any. A script with mistakes is not
 // formatted: the text is "" then and the diagnostics say why.
 func Source(src *diag.Source) (string, []diag.Diagnostic) {
@@ -110,7 +107,7 @@ func changed(before *token.List, text string) (diag.Diagnostic, bool) {
 	if same && len(after.Diags) == 0 {
 		return diag.Diagnostic{}, false
 	}
-	return diag.Errorf(Internal, before.Source.Span(off, off+1), "the formatter would change the meaning of this line").
+	return diag.Errorf(diag.Misformat, before.Source.Span(off, off+1), "the formatter would change the meaning of this line").
 		WithHint("this is a mistake of chaos, not yours: please report it together with the script"), true
 }
 

@@ -230,7 +230,7 @@ func TestChangesAreNoticed(t *testing.T) {
 	} {
 		after := strings.Replace(text, c.old, c.new, 1)
 		d, bad := changed(list, after)
-		if !bad || d.Code != Internal || d.Severity != diag.Error {
+		if !bad || d.Code != diag.Misformat || d.Severity != diag.Error {
 			t.Errorf("not noticed: %s", after)
 		} else if c.at != "" && d.Span.String() != c.at {
 			t.Errorf("%q for %q: seen at %s, want %s", c.new, c.old, d.Span, c.at)

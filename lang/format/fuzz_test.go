@@ -34,7 +34,7 @@ func FuzzFormat(f *testing.F) {
 		}
 		out, ds := Source(diag.NewSource("f.chaos", text))
 		for _, d := range ds {
-			if d.Code == Internal {
+			if d.Code == diag.Misformat {
 				t.Fatalf("%v\n%q", d, text)
 			}
 		}

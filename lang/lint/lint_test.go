@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"chaos/lang/check"
+	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 )
@@ -18,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func lintFile(t *testing.T, src *diag.Source) diag.List {
 	t.Helper()
 	file, ds := syntax.Parse(src)
-	script, more := check.File(file, fakes(), check.Options{})
+	script, more := check.File(file, checktest.New(), check.Options{})
 	if all := diag.List(append(ds, more...)); len(all) > 0 {
 		t.Fatalf("it does not check:\n%v", all)
 	}

@@ -23,11 +23,11 @@ type Param struct {
 	Name       string
 	Help       string
 	Type       *value.Type
-	Default    string   // a literal of the language, "" for none
-	Required   bool     // must be given
-	Positional bool     // may be given without its name; positional ones come first, in order
-	Enum       []string // allowed strings, nil for any
-	Group      string   // of all arguments of one group exactly one must be given
+	Default    string // a literal of the language, "" for none
+	Required   bool   // must be given
+	Positional bool   // may be given without its name; positional ones come first, in order
+	Group      string // of all arguments of one group exactly one must be given
+	Limits            // what it may be, beyond its type
 }
 
 // Need is something that the machine must have.
@@ -98,8 +98,8 @@ type Catalogue interface {
 //
 //	Within time.Duration `chaos:"ready_within" default:"10s" help:"how long readiness may take"`
 //
-// Tag options behind the name: `required`, `positional`, `group=NAME`. `enum:"TERM KILL"` lists allowed strings. A field
-// without required, default, group or pointer type is optional and decodes as its zero value. Embedded structs add their
+// Tag options behind the name: `required`, `positional`, `group=NAME`, `filled` (a string that may not be empty), `regexp`.
+// `enum:"TERM KILL"` lists allowed strings, `range:">=1 <=65535"` or `range:">0s"` bounds numbers. A field without required, default, group or pointer type is optional and decodes as its zero value. Embedded structs add their
 // fields. It panics on a malformed tag, which any test that registers the family finds.
 func ParamsOf(t reflect.Type) []Param {
 	var out []Param
@@ -109,16 +109,14 @@ func ParamsOf(t reflect.Type) []Param {
 			continue
 		}
 		opts := strings.Split(tag, ",")
-		p := Param{Name: opts[0], Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Type: value.TypeOf(f.Type)}
-		if e := f.Tag.Get("enum"); e != "" {
-			p.Enum = strings.Fields(e)
-		}
+		p := Param{Name: opts[0], Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), Type: value.TypeOf(f.Type), Limits: limitsOf(f, opts[1:])}
 		for _, o := range opts[1:] {
 			switch k, v, _ := strings.Cut(o, "="); k {
 			case "required":
 				p.Required = true
 			case "positional":
 				p.Positional = true
+			case "filled", "regexp": // see limitsOf
 			case "group":
 				p.Group = v
 			default:
@@ -130,7 +128,8 @@ func ParamsOf(t reflect.Type) []Param {
 	return out
 }
 
-// Decode fills the argument struct that target points to from the values given; a default is read as a literal.
+// Decode fills the argument struct that target points to from the values given; a default is read as a literal. A value
+// beyond the limits of its argument is an error: the checker sees only those that are constant.
 func Decode(args map[string]value.Value, target any) error {
 	v := reflect.ValueOf(target).Elem()
 	for _, f := range reflect.VisibleFields(v.Type()) {
@@ -138,7 +137,8 @@ func Decode(args map[string]value.Value, target any) error {
 		if !ok {
 			continue
 		}
-		name, _, _ := strings.Cut(tag, ",")
+		opts := strings.Split(tag, ",")
+		name := opts[0]
 		given, ok := args[name]
 		if !ok {
 			d := f.Tag.Get("default")
@@ -149,6 +149,12 @@ func Decode(args map[string]value.Value, target any) error {
 			if given, err = Default(d, value.TypeOf(f.Type)); err != nil {
 				panic(fmt.Sprintf("spec: default of %s: %v", name, err))
 			}
+		}
+		if err := limitsOf(f, opts[1:]).Judge(given); err != nil {
+			if given.T.Numeric() { // a string may be a secret
+				name += ": " + given.Short()
+			}
+			return fmt.Errorf("`%s` %w", name, err)
 		}
 		if err := value.Decode(given, v.FieldByIndex(f.Index).Addr().Interface()); err != nil {
 			return fmt.Errorf("`%s`: %w", name, err)

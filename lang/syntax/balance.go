@@ -139,7 +139,7 @@ func (b *balancer) closedOnLine(tokens []token.Token, i int) bool {
 			depth++
 		case t.Is(")") || t.Is("]"):
 			if depth--; depth < 0 {
-				if k := b.open[n-1]; !b.p.reported[k] && (k == 0 || foreign[b.out[k-1].Text] == "") {
+				if k := b.open[n-1]; !b.p.reported[k] && (k == 0 || foreign[b.out[k-1].Text] == "" || k > 1 && b.out[k-2].Is(".")) {
 					b.p.reported[k] = true
 					b.p.report(diag.Errorf(diag.Unexpected, b.p.span(tokens[i]), "`;` cannot stand between brackets").WithHint("part arguments with `,`"))
 				}

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -62,6 +63,14 @@ var foreign = map[string]string{
 	"concurrently": "write `parallel { … }`", "async": "write `parallel { … }`", "export": "write `param NAME = VALUE`",
 	"verify": "write `expect CONDITION` in `steady` or `hypothesis`", "ensure": "write `expect CONDITION` in `steady` or `hypothesis`",
 	"undo": "every fault is undone by itself: `rollback { … }` is for what else has to be done",
+	"kill": "write `process.kill(match: \"…\")`", "pkill": "write `process.kill(match: \"…\")`", "killall": "write `process.kill(match: \"…\")`",
+	"curl": shell("curl"), "wget": shell("wget"), "kubectl": shell("kubectl"), "docker": shell("docker"), "systemctl": shell("systemctl"),
+	"ssh": shell("ssh"), "sudo": shell("sudo"), "tc": shell("tc"), "iptables": shell("iptables"), "rm": shell("rm"), "bash": shell("bash"), "sh": shell("sh"),
+}
+
+// shell is the hint for what looks like a line of a shell.
+func shell(command string) string {
+	return "a command is a step: write `exec.run(\"" + command + "\", args: [\"…\"])`"
 }
 
 // explain reports a statement of the tokens i to e that got stuck at k; open is the brace of its block, or -1.
@@ -191,6 +200,9 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	if d, ok := p.slip(i, e, k); ok {
 		return d, true
 	}
+	if d, ok := p.percent(i, e, k); ok {
+		return d, true
+	}
 	switch {
 	case first.Is("abort") && (e == i+1 || !p.toks[i+1].Is("when")):
 		at := p.behind(first)
@@ -214,7 +226,7 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(at), "`else` belongs behind the block of a `when`").WithHint("write `%s`", usage["when"]), true
 	case first.Is("until"):
 		return diag.Errorf(diag.Unexpected, p.span(first), "`until` belongs to `wait`").WithHint("write `wait until CONDITION within DURATION`"), true
-	case token.Clauses[first.Text]:
+	case token.Clauses[first.Text] && !block:
 		return diag.Errorf(diag.Unexpected, p.span(first), "`%s` trails a statement and cannot start one", first.Text).WithHint("write it behind the statement that it belongs to"), true
 	}
 	if d, ok := p.inCall(i, e, k); ok {
@@ -232,6 +244,15 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	return p.operand(i, e, k)
 }
 
+// percent knows the `20 %` of typographers, which is a remainder here.
+func (p *parser) percent(i, e, k int) (diag.Diagnostic, bool) {
+	if k < i+3 || !p.toks[k-1].Is("%") || p.toks[k-2].Kind != token.Number {
+		return diag.Diagnostic{}, false
+	}
+	at := p.pos.span(p.toks[k-2].Off, p.toks[k-1].Stop())
+	return diag.Errorf(diag.BadNumber, at, "a unit stands directly behind its number").WithHint("write `%s%%`", p.toks[k-2].Text), true
+}
+
 // slip knows what is right in another language, or right but for a blank.
 func (p *parser) slip(i, e, k int) (diag.Diagnostic, bool) {
 	if k <= i || k >= e {
@@ -241,6 +262,10 @@ func (p *parser) slip(i, e, k int) (diag.Diagnostic, bool) {
 	both := p.pos.span(before.Off, at.Stop())
 	touch := before.Stop() == at.Off
 	switch {
+	case k > i+1 && p.toks[k-2].Is("because") && before.Kind == token.Name && at.Kind == token.Name:
+		return diag.Errorf(diag.Unexpected, p.span(before), "`because` takes a sentence in quotes").WithHint("write `because \"%s …\"`", before.Text), true
+	case at.Is("then") && p.toks[i].Is("when"):
+		return diag.Errorf(diag.Unexpected, p.span(at), "`when` takes no `then`").WithHint("remove it: `%s`", usage["when"]), true
 	case before.Kind == token.Number && at.Kind == token.Name && !token.Reserved[at.Text]:
 		unit, ok := token.UnitWord(at.Text)
 		if !ok {
@@ -288,6 +313,8 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.BadAssign, p.span(p.toks[i+2]), "`:` gives a parameter its type, `=` its default").WithHint("write `param %s = …` or `param %s: duration`", name, name), true
 	case k == i+2 && k < e && (p.toks[k].Is(":") || p.toks[k].Is("==")):
 		return diag.Errorf(diag.BadAssign, p.span(p.toks[k]), "`=` binds a name, not `%s`", p.toks[k].Text).WithHint("write `%s %s = …`", first.Text, p.toks[i+1].Text), true
+	case first.Is("param") && k == i+2 && k < e && slices.Contains(value.ParamKinds, value.Kind(p.toks[k].Text)):
+		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`:` is missing between `%s` and its type", p.toks[i+1].Text).WithHint("write `param %s: %s`", p.toks[i+1].Text, p.toks[k].Text), true
 	case k == i+2 && k < e && p.toks[k].Kind == token.Name && !token.Clauses[p.toks[k].Text]:
 		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`=` is missing behind `%s`", p.toks[i+1].Text).WithHint("write `%s`", usage[first.Text]), true
 	case k == i+2 && k < e && p.toks[k].Is("-") && k+1 < e && p.toks[k+1].Kind == token.Name:
@@ -413,6 +440,9 @@ func (p *parser) clause(i, e, k int) (diag.Diagnostic, bool) {
 		if what == "nothing" {
 			return diag.Errorf(diag.Unexpected, at, "`%s` needs a value", before.Text).WithHint("write `%s %s`", before.Text, example), true
 		}
+		if p.toks[k].Is(":") && k+1 < e && operandEnd(p.toks[k+1]) { // `for: 5s`
+			return diag.Errorf(diag.Unexpected, at, "`%s` takes no `:`", before.Text).WithHint("write `%s %s`", before.Text, short(p.toks[k+1])), true
+		}
 		return diag.Errorf(diag.Unexpected, at, "`%s` needs a value, not %s", before.Text, what).WithHint("write `%s %s`", before.Text, example), true
 	}
 	if k < e && p.toks[k].Kind == token.Name && !token.Reserved[p.toks[k].Text] && operandEnd(before) && usage[p.toks[i].Text] != "" || k < e && p.toks[k].Kind == token.Name && before.Is(")") {
@@ -437,6 +467,8 @@ func (p *parser) operand(i, e, k int) (diag.Diagnostic, bool) {
 	}
 	at, before := p.toks[k], p.toks[k-1]
 	switch {
+	case at.Is("/") && before.Is("matches"):
+		return diag.Errorf(diag.Unexpected, p.span(at), "a regular expression stands in quotes, not between slashes").WithHint("write `matches '…'`"), true
 	case at.Is("=") && k+1 < e && p.toks[k+1].Is("="):
 		return diag.Errorf(diag.BadAssign, p.span(at), "`= =` is no operator").WithHint("write `==`"), true
 	case at.Is("=") && p.toks[i].Is("let"):

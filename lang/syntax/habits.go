@@ -32,6 +32,9 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 			return diag.Errorf(diag.Unexpected, p.span(t), "`%s` is written `%s`", t.Text, lower), true
 		}
 	}
+	if d, ok := p.comma(i, e, k); ok {
+		return d, true
+	}
 	switch {
 	case at.Is("#") && operandEnd(before):
 		return diag.Errorf(diag.BadCharacter, p.span(at), "`#` starts no comment here").WithHint("comments start with `//`"), true
@@ -43,8 +46,6 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(before), "`not` compares nothing").WithHint("write `!=`"), true
 	case at.Is(".") && next.Kind == token.Number && at.Stop() == next.Off && !touch:
 		return diag.Errorf(diag.BadNumber, p.pos.span(at.Off, next.Stop()), "a number starts with a digit").WithHint("write `0.%s`", next.Text), true
-	case before.Kind == token.Number && at.Is(",") && touch && next.Kind == token.Number && at.Stop() == next.Off && len(next.Text) == 3:
-		return diag.Errorf(diag.BadNumber, p.pos.span(before.Off, next.Stop()), "a comma parts values, not digits").WithHint("write `%s_%s`", before.Text, next.Text), true
 	case before.Kind == token.Number && at.Kind == token.Number:
 		if v, err := value.ParseNumber(before.Text + at.Text); err == nil && v.T.Kind == value.Duration {
 			return diag.Errorf(diag.BadNumber, both, "the parts of a duration stand together").WithHint("write `%s%s`", before.Text, at.Text), true
@@ -53,6 +54,59 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`%s` has no value", p.toks[i].Text).WithHint("write `%s: VALUE`", p.toks[i].Text), true
 	}
 	return diag.Diagnostic{}, false
+}
+
+// comma knows what a comma behind a whole expression is meant for.
+func (p *parser) comma(i, e, k int) (diag.Diagnostic, bool) {
+	at, before := p.toks[k], p.toks[k-1]
+	if !at.Is(",") || !operandEnd(before) || p.inside(i, k) {
+		return diag.Diagnostic{}, false
+	}
+	d := diag.Errorf(diag.Unexpected, p.span(at), "a comma cannot stand here")
+	if k+1 == e {
+		return d.WithHint("remove it: a statement ends with its line"), true
+	}
+	next, first := p.toks[k+1], p.toks[i]
+	if before.Kind == token.Number && next.Kind == token.Number && before.Stop() == at.Off && at.Stop() == next.Off {
+		sign := "."
+		if len(next.Text) == 3 {
+			sign = "_"
+		}
+		return diag.Errorf(diag.BadNumber, p.pos.span(before.Off, next.Stop()), "a comma parts values, not digits").WithHint("write `%s%s%s`", before.Text, sign, next.Text), true
+	}
+	switch {
+	case token.Clauses[next.Text]:
+		return d.WithHint("remove it"), true
+	case p.pos.line(next.Off) > p.pos.line(at.Off):
+		return d.WithHint("remove it: a statement ends with its line"), true
+	case first.Is("use"):
+		return d.WithHint("start a new line: `use %s`", short(next)), true
+	case checks[first.Text] && next.Kind == token.String:
+		return d.WithHint("write `because \"…\"`"), true
+	case checks[first.Text]:
+		return d.WithHint("write `and`, or a second `%s` on a new line", first.Text), true
+	case k > i+2 && p.toks[i+1].Is(":"): // an attribute
+		return d.WithHint("write a list: `%s: [%s]`", first.Text, short(token.Token{Text: p.text(i+2, e)})), true
+	case first.Is("param"):
+		for j := i + 2; j < k; j++ {
+			if p.toks[j].Is("in") {
+				return d.WithHint("write a list: `in [%s]`", short(token.Token{Text: p.text(j+1, e)})), true
+			}
+		}
+	case first.Kind == token.Name && !token.Reserved[first.Text]:
+		return d.WithHint("start a new line for the next step"), true
+	}
+	return diag.Diagnostic{}, false
+}
+
+// inside tells that the token at k stands between brackets that open behind i.
+func (p *parser) inside(i, k int) bool {
+	for j := i; j < k; j++ {
+		if p.partner[j] > k {
+			return true
+		}
+	}
+	return false
 }
 
 // judges tells a statement that holds an expression, rather than a call.

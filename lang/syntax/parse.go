@@ -106,6 +106,10 @@ func (p *parser) partners() {
 	}
 }
 
-func (p *parser) report(d diag.Diagnostic) { p.diags = append(p.diags, d) }
+func (p *parser) report(d diag.Diagnostic) {
+	if len(p.diags) < 2*diag.Most { // those of the tokens are among them
+		p.diags = append(p.diags, d)
+	}
+}
 
 func (p *parser) span(t token.Token) diag.Span { return p.pos.span(t.Off, t.Stop()) }

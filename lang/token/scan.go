@@ -13,6 +13,9 @@ import (
 // MaxDepth is how deeply brackets may nest. Deeper input is refused here, before any recursive stage sees it.
 const MaxDepth = 200
 
+// MaxTokens is how many words, signs, comments and line ends a file may have. It bounds the time that checking takes.
+const MaxTokens = 500_000
+
 // operators, longest first.
 var operators = []string{"??", "?.", "..", "**", "==", "!=", "<=", ">=", "&&", "||", "+", "-", "*", "/", "%", "^", "<", ">", "!", "?", "|", "#"}
 
@@ -54,6 +57,9 @@ func (s *scanner) emit(k Kind, start int) {
 }
 
 func (s *scanner) fail(code diag.Code, start int, hint, format string, args ...any) {
+	if len(s.diags) >= diag.Most && code != diag.TooDeep {
+		return
+	}
 	d := diag.Errorf(code, s.src.Span(start, max(s.pos, start+1)), format, args...)
 	d.Hint = hint
 	s.diags = append(s.diags, d)
@@ -69,6 +75,13 @@ func (s *scanner) run(from int) {
 		s.emit(Comment, start)
 	}
 	for s.pos < len(s.text) {
+		if len(s.all) >= MaxTokens {
+			start := s.pos
+			s.fail(diag.TooDeep, start, "split it into several files: `use` joins them", "a script has at most %d words and signs", MaxTokens)
+			s.pos = len(s.text)
+			s.emit(Error, start)
+			return
+		}
 		start := s.pos
 		c := s.text[s.pos]
 		switch {
@@ -183,6 +196,9 @@ func (s *scanner) number() {
 		if unit, ok := UnitWord(bad); ok {
 			hint = "write `" + s.text[start:unitStart] + unit + "`"
 		}
+		if hint != "" && sizes[bad] != "" { // 512M: megabytes, or mebibytes, or perhaps minutes
+			hint = "write `" + s.text[start:unitStart] + sizes[bad] + "B` or `" + s.text[start:unitStart] + sizes[bad] + "iB`"
+		}
 		if hint == "" {
 			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"
 		}
@@ -203,6 +219,9 @@ func (s *scanner) number() {
 	}
 	s.emit(Number, start)
 }
+
+// sizes are the letters that other tools have for sizes.
+var sizes = map[string]string{"M": "M", "G": "G", "T": "T"}
 
 // rangeStart is the length of the digits before `..`, 0 where none follows.
 func rangeStart(s string) int {
@@ -275,18 +294,48 @@ func (s *scanner) str(quote byte) {
 		return
 	}
 	if at := openHole(s.text[start:end]); quote != '\'' && at >= 0 {
-		d := diag.Errorf(diag.BadString, s.src.Span(start+at, start+at+2), "this `${` is never closed")
-		d.Hint = "close it with `}`, or write `$${` for a plain `${`"
-		s.diags = append(s.diags, d)
+		s.pos = start + at + 2
+		s.fail(diag.BadString, start+at, "close it with `}`, or write `$${` for a plain `${`", "this `${` is never closed")
+		s.pos = end
 		s.emit(Error, start)
 		return
 	}
 	hint := "close it with `" + string(quote) + "` on the same line"
 	if quote == '`' {
 		hint = "close it with a backtick"
+	} else if stop := lineString(s.text, s.pos, quote); stop > 0 {
+		s.fail(diag.BadString, start, "write it between backticks, or close it with `"+string(quote)+"` on the same line", "a string in `%c` ends with its line", quote)
+		s.pos = stop
+		s.emit(Error, start)
+		return
 	}
 	s.fail(diag.BadString, start, hint, "this string is never closed")
 	s.emit(Error, start)
+}
+
+// maxLines bounds how far the end of a string is looked for that was broken over lines.
+const maxLines = 20
+
+// lineString is the offset behind the quote that closes a string which was broken over lines, 0 where it only lacks its
+// end: nothing but names, numbers and plain punctuation stand before the quote, and only what may end a statement behind it.
+func lineString(text string, i int, quote byte) int {
+	for lines := 0; i < len(text) && lines <= maxLines; i++ {
+		switch c := text[i]; {
+		case c == '\n':
+			lines++
+		case c == quote:
+			rest, _, _ := strings.Cut(text[i+1:], "\n")
+			rest = strings.TrimLeft(rest, " \t\r)],")
+			word, _, _ := strings.Cut(rest, " ")
+			if rest == "" || rest == "{" || Clauses[word] || strings.HasPrefix(rest, "//") {
+				return i + 1
+			}
+			return 0
+		case strings.IndexByte("\"'`{}=", c) >= 0:
+			return 0
+		}
+	}
+	return 0
 }
 
 // openHole is where the interpolation starts that keeps a string from ending, -1 where none does.
@@ -429,6 +478,8 @@ func (s *scanner) operator(start int) {
 		hint = "write `>=`"
 	case '≠':
 		hint = "write `!=`"
+	case '~':
+		hint = "write `matches` for a regular expression"
 	}
 	switch {
 	case r < 0x20 || r == utf8.RuneError || r == 0x7f:
@@ -441,15 +492,18 @@ func (s *scanner) operator(start int) {
 	s.emit(Error, start)
 }
 
+// maxCurly bounds how far the second of two such quotes is looked for.
+const maxCurly = 1000
+
 // curly scans a string between the quotes that word processors make, as far as it ends on its line.
 func (s *scanner) curly(start int) bool {
-	line := s.text[start:]
-	if i := strings.IndexByte(line, '\n'); i >= 0 {
-		line = line[:i]
-	}
-	r, size := utf8.DecodeRuneInString(line)
+	r, size := utf8.DecodeRuneInString(s.text[start:])
 	if !strings.ContainsRune("“”„‘’«»", r) {
 		return false
+	}
+	line := s.text[start:min(len(s.text), start+maxCurly)]
+	if i := strings.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i]
 	}
 	end := strings.IndexAny(line[size:], "“”‘’«»")
 	if end < 0 {
@@ -506,14 +560,7 @@ func endStatements(all []Token, end int) []Token {
 		}
 		return out[len(out)-1], true
 	}
-	next := func(i int) Token {
-		for _, t := range all[i:] {
-			if t.Kind != Comment && t.Kind != End {
-				return t
-			}
-		}
-		return Token{Kind: EOF, Off: end}
-	}
+	next := following(all)
 	for i, t := range all {
 		switch {
 		case t.Kind == Comment:
@@ -523,12 +570,12 @@ func endStatements(all []Token, end int) []Token {
 				continue
 			}
 			if t.Text == "\n" {
-				after := next(i + 1)
-				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(all, i+1, after) {
+				rest := all[next[i]:]
+				if n := len(open); n > 0 && open[n-1] != '{' && !closesBracket(rest) {
 					continue
 				}
 				// A statement word at the start of a line starts a statement, however incomplete the one before is.
-				if goesOn(prev) && (prev.Is(".") || !closesBracket(all, i+1, after)) || after.Kind != EOF && starts(all, i+1, after) {
+				if goesOn(prev) && (prev.Is(".") || !closesBracket(rest)) || goesOnWith(rest) {
 					continue
 				}
 			}
@@ -571,20 +618,32 @@ func endStatements(all []Token, end int) []Token {
 	return append(out, Token{Kind: EOF, Off: end})
 }
 
-// closesBracket tells that the line after an open ( or [ starts a new statement, so that the bracket was forgotten: a
-// statement word that is neither an argument's name nor a field.
-func closesBracket(all []Token, i int, t Token) bool {
-	if t.Kind != Name || !Statements[t.Text] {
-		for i < len(all) && all[i] != t {
-			i++
+// following is, for each token, the index of the next one behind it that is neither a comment nor the end of a statement.
+func following(all []Token) []int {
+	out := make([]int, len(all))
+	next := len(all)
+	for i := len(all) - 1; i >= 0; i-- {
+		out[i] = next
+		if all[i].Kind != Comment && all[i].Kind != End {
+			next = i
 		}
-		return steadyBlock(all[i:])
 	}
-	for _, after := range all[i:] {
-		if after.Kind == Comment || after.Kind == End || after == t {
-			continue
+	return out
+}
+
+// closesBracket tells that the line which starts with these tokens, after an open ( or [, starts a new statement, so that
+// the bracket was forgotten: a statement word that is neither an argument's name nor a field.
+func closesBracket(line []Token) bool {
+	if len(line) == 0 {
+		return false
+	}
+	if line[0].Kind != Name || !Statements[line[0].Text] {
+		return steadyBlock(line)
+	}
+	for _, after := range line[1:] {
+		if after.Kind != Comment && after.Kind != End {
+			return !after.Is(":")
 		}
-		return !after.Is(":")
 	}
 	return true
 }
@@ -614,37 +673,28 @@ func goesOn(t Token) bool {
 	return false
 }
 
-// starts tells that a line that begins with this token continues the one before.
-func starts(all []Token, i int, t Token) bool {
-	switch t.Kind {
+// goesOnWith tells that a line that begins with these tokens continues the one before.
+func goesOnWith(line []Token) bool {
+	if len(line) == 0 {
+		return false
+	}
+	switch t := line[0]; t.Kind {
 	case Op, Punct:
 		return continuing[t.Text] && t.Text != "," && t.Text != ")" && t.Text != "]"
 	case Name:
 		if t.Text == "not" { // `not in`
-			for j := i; j+1 < len(all); j++ {
-				if all[j] == t {
-					return all[j+1].Is("in")
-				}
-			}
+			return len(line) > 1 && line[1].Is("in")
+		}
+		if t.Text == "for" && loops(line) {
 			return false
 		}
-		if t.Text == "for" && loops(all, i) {
-			return false
-		}
-		if continuing[t.Text] || Clauses[t.Text] {
-			return true
-		}
+		return continuing[t.Text] || Clauses[t.Text]
 	}
 	return false
 }
 
 // loops tells that a line starts with the `for` of other languages, `for x in …` or `for (…`, so that a message can say what
 // to write instead.
-func loops(all []Token, i int) bool {
-	for ; i+2 < len(all); i++ {
-		if all[i].Kind == Name {
-			return all[i+1].Is("(") || all[i+1].Kind == Name && (all[i+2].Is("in") || all[i+2].Is("="))
-		}
-	}
-	return false
+func loops(line []Token) bool {
+	return len(line) > 2 && (line[1].Is("(") || line[1].Kind == Name && (line[2].Is("in") || line[2].Is("=")))
 }

@@ -25,10 +25,10 @@ import (
 func All() []probes.Probe { return []probes.Probe{lookup()} }
 
 type lookupArgs struct {
-	Name    string        `chaos:"name,required,positional" help:"the whole name, without search domains; for type PTR an IP address will do"`
+	Name    string        `chaos:"name,required,positional,filled" help:"the whole name, without search domains; for type PTR an IP address will do"`
 	Server  string        `chaos:"server" help:"the name server, as host or host:port; without it the first one of /etc/resolv.conf"`
 	Type    string        `chaos:"type" default:"A" enum:"A AAAA CNAME MX TXT NS SRV PTR" help:"what to ask for"`
-	Timeout time.Duration `chaos:"timeout" default:"5s" help:"how long to wait for the answer"`
+	Timeout time.Duration `chaos:"timeout" default:"5s" range:">0s" help:"how long to wait for the answer"`
 }
 
 // Sample is one answer, or its absence.
@@ -50,9 +50,6 @@ func lookup() probes.Probe {
 }
 
 func open(_ context.Context, _ env.Env, in lookupArgs) (probes.Take[Sample], error) {
-	if in.Timeout <= 0 {
-		return nil, errors.New("`timeout` must be more than 0")
-	}
 	name, err := fullName(in.Name, in.Type)
 	if err != nil {
 		return nil, err

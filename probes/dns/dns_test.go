@@ -239,7 +239,7 @@ func TestNoAnswer(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	for want, a := range map[string]args{
-		"`name`: \"\" is no name":                        {"name": value.StringOf("")},
+		"`name` must not be empty":                       {"name": value.StringOf("")},
 		"`name`: \"bücher.test\" is not ASCII":           {"name": value.StringOf("bücher.test")},
 		"`name`: \"a b\" is no name":                     {"name": value.StringOf("a b")},
 		"`name`: \"a..b\" is no name":                    {"name": value.StringOf("a..b")},
@@ -247,7 +247,7 @@ func TestBadArguments(t *testing.T) {
 		"`name`: \"192.0.2.1\" is an address":            {"name": value.StringOf("192.0.2.1")},
 		"`server`: \"a:b:c\" is neither":                 {"name": value.StringOf("x"), "server": value.StringOf("a:b:c")},
 		"`server`: \"99999\" is no port":                 {"name": value.StringOf("x"), "server": value.StringOf("h:99999")},
-		"`timeout` must be more than 0":                  {"name": value.StringOf("x"), "timeout": value.DurationOf(0)},
+		"`timeout: 0s` must be more than 0s":             {"name": value.StringOf("x"), "timeout": value.DurationOf(0)},
 		"`server`: \"udp://h\" is neither host nor host": {"name": value.StringOf("x"), "server": value.StringOf("udp://h")},
 	} {
 		if _, err := open1(a); err == nil || !strings.HasPrefix(err.Error(), want) {

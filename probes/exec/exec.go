@@ -3,7 +3,6 @@ package exec
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -18,12 +17,12 @@ import (
 func All() []probes.Probe { return []probes.Probe{output()} }
 
 type outputArgs struct {
-	Command string                 `chaos:"command,required,positional" help:"a name in the PATH, or a path that starts at the script's folder"`
+	Command string                 `chaos:"command,required,positional,filled" help:"a name in the PATH, or a path that starts at the script's folder"`
 	Args    []string               `chaos:"args" help:"its arguments, each as it is: no shell splits or expands them"`
 	Dir     string                 `chaos:"dir" help:"the folder in which it runs; without it the script's"`
 	Env     map[string]value.Value `chaos:"env" help:"environment variables, on top of those of the run"`
 	Stdin   string                 `chaos:"stdin" help:"what it reads from its standard input; without it nothing"`
-	Timeout time.Duration          `chaos:"timeout" default:"5s" help:"how long it may run; then it is killed with all its children, and the sample failed"`
+	Timeout time.Duration          `chaos:"timeout" default:"5s" range:">0s" help:"how long it may run; then it is killed with all its children, and the sample failed"`
 }
 
 // Sample is how a command ended.
@@ -44,9 +43,6 @@ func output() probes.Probe {
 }
 
 func open(_ context.Context, e env.Env, in outputArgs) (probes.Take[Sample], error) {
-	if in.Timeout <= 0 {
-		return nil, fmt.Errorf("`timeout` must be more than 0")
-	}
 	environment, err := command.Environment(in.Env)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ import (
 func All() []probes.Probe { return []probes.Probe{stat(), text()} }
 
 type statArgs struct {
-	Path string `chaos:"path,required,positional" help:"a file or a folder; a relative path starts at the script's folder, symbolic links are followed"`
+	Path string `chaos:"path,required,positional,filled" help:"a file or a folder; a relative path starts at the script's folder, symbolic links are followed"`
 }
 
 // Stat is what stands at a path.
@@ -65,12 +65,9 @@ func takeStat(path string) (Stat, error) {
 	return out, nil
 }
 
-// mostText bounds `most`, since every sample is kept in the journal.
-const mostText = 1 << 20
-
 type textArgs struct {
-	Path string      `chaos:"path,required,positional" help:"a plain file; a relative path starts at the script's folder, symbolic links are followed"`
-	Most value.SizeV `chaos:"most" default:"64KiB" help:"how much of its beginning to read; at most 1MiB, as every sample is kept"`
+	Path string      `chaos:"path,required,positional,filled" help:"a plain file; a relative path starts at the script's folder, symbolic links are followed"`
+	Most value.SizeV `chaos:"most" default:"64KiB" range:">=1B <=1MiB" help:"how much of its beginning to read; at most 1MiB, as every sample is kept"`
 }
 
 // Text is what a file holds.
@@ -87,9 +84,6 @@ func text() probes.Probe {
 		path, err := resolve(e.Dir, in.Path)
 		if err != nil {
 			return nil, err
-		}
-		if in.Most < 1 || in.Most > mostText {
-			return nil, fmt.Errorf("`most` goes from 1B to 1MiB")
 		}
 		return func(context.Context) (Text, error) { return takeText(path, int64(in.Most)) }, nil
 	})
@@ -117,8 +111,6 @@ func takeText(path string, most int64) (Text, error) {
 
 func resolve(dir, path string) (string, error) {
 	switch {
-	case path == "":
-		return "", errors.New("`path` is empty")
 	case strings.Contains(path, "\x00"):
 		return "", errors.New("`path` holds a zero byte")
 	case strings.HasPrefix(path, "~/"):

@@ -124,10 +124,10 @@ func TestText(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	for want, a := range map[string]args{
-		"`path` is empty":            {"path": value.StringOf("")},
+		"`path` must not be empty":   {"path": value.StringOf("")},
 		"`path` holds a zero byte":   {"path": value.StringOf("a\x00")},
 		"`path`: \"~/x\" begins":     {"path": value.StringOf("~/x")},
-		"`most` goes from 1B to 1Mi": {"path": value.StringOf("x"), "most": value.SizeOf(2 << 20)},
+		"`most: 2MiB` must be from ": {"path": value.StringOf("x"), "most": value.SizeOf(2 << 20)},
 	} {
 		if _, err := open(t, "file.text", t.TempDir(), a); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

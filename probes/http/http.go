@@ -35,7 +35,7 @@ type options struct {
 	Body     string                 `chaos:"body" help:"the body as text"`
 	JSON     *value.Value           `chaos:"json" help:"the body as a value, sent as JSON with its content type"`
 	Form     map[string]value.Value `chaos:"form" help:"the body as the fields of a form, sent URL-encoded with its content type"`
-	Timeout  time.Duration          `chaos:"timeout" default:"5s" help:"how long connecting, sending and reading the whole answer may take together"`
+	Timeout  time.Duration          `chaos:"timeout" default:"5s" range:">0s" help:"how long connecting, sending and reading the whole answer may take together"`
 	Insecure bool                   `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
 	Follow   bool                   `chaos:"follow" default:"true" help:"follow redirects, up to 10; otherwise the redirect is the answer"`
 }
@@ -52,13 +52,13 @@ type Sample struct {
 }
 
 type bareArgs struct {
-	URL string `chaos:"url,required,positional" help:"where to send the request"`
+	URL string `chaos:"url,required,positional,filled" help:"where to send the request"`
 	options
 }
 
 type requestArgs struct {
-	URL    string `chaos:"url,required,positional" help:"where to send the request"`
-	Method string `chaos:"method,required" help:"the method, such as PUT"`
+	URL    string `chaos:"url,required,positional,filled" help:"where to send the request"`
+	Method string `chaos:"method,required,filled" help:"the method, such as PUT"`
 	options
 }
 
@@ -96,9 +96,6 @@ func open(method, address string, o options) (probes.Take[Sample], error) {
 	m, err := compose(method, address, o.Headers, content{text: o.Body, json: o.JSON, form: o.Form})
 	if err != nil {
 		return nil, err
-	}
-	if o.Timeout <= 0 {
-		return nil, fmt.Errorf("`timeout` must be more than 0")
 	}
 	// No proxy from the environment: a probe measures the way that its URL names. No compression: the body is shown as sent.
 	first, err := newHop(m, false)

@@ -374,10 +374,10 @@ func TestBadArgumentsAreNamed(t *testing.T) {
 		{"http.request", args{"url": ok, "method": str("GET /")}, "`method`: \"GET /\" is no HTTP method"},
 		{"http.get", args{"url": ok, "headers": mapOf("a b", "c")}, "`headers`: \"a b\" is no header name"},
 		{"http.get", args{"url": ok, "headers": mapOf("a", "c\r\nd: e")}, "`headers`: the value of a must be one line"},
-		{"http.get", args{"url": ok, "timeout": value.DurationOf(0)}, "`timeout` must be more than 0"},
-		{"http.load", args{"url": ok, "rate": value.RateOf(0)}, "`rate` must be more than 0"},
-		{"http.load", args{"url": ok, "concurrency": value.NumberOf(0)}, "`concurrency` must be between 1 and"},
-		{"http.load", args{"url": ok, "concurrency": value.NumberOf(1.5)}, "`concurrency`: 1.5 is not a whole number"},
+		{"http.get", args{"url": ok, "timeout": value.DurationOf(0)}, "`timeout: 0s` must be more than 0s"},
+		{"http.load", args{"url": ok, "rate": value.RateOf(0)}, "`rate: 0/s` must be more than 0/s"},
+		{"http.load", args{"url": ok, "concurrency": value.NumberOf(0)}, "`concurrency: 0` must be a whole number, at least 1"},
+		{"http.load", args{"url": ok, "concurrency": value.NumberOf(1.5)}, "`concurrency: 1.5` must be a whole number, at least 1"},
 	} {
 		_, err := probeNamed(t, c.probe).Open(context.Background(), env.Env{}, c.a)
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {

@@ -16,16 +16,16 @@ import (
 )
 
 type loadArgs struct {
-	URL         string                 `chaos:"url,required,positional" help:"where to send the requests"`
-	Rate        *value.RateV           `chaos:"rate" help:"requests per second, sent on time whatever the server does; latency counts from the moment at which a request was due"`
-	Concurrency *int                   `chaos:"concurrency" help:"alone: so many clients, each sending its next request when the last is answered (after a failed connection it pauses, 10ms to 100ms); with rate: at most so many requests in flight; neither: one client"`
-	Warmup      *value.Value           `chaos:"warmup" help:"how long (10s), or for how many requests (1000), to send without counting; until then there is no data, and before waits for it"`
+	URL         string                 `chaos:"url,required,positional,filled" help:"where to send the requests"`
+	Rate        *value.RateV           `chaos:"rate" range:">0/s" help:"requests per second, sent on time whatever the server does; latency counts from the moment at which a request was due"`
+	Concurrency *int                   `chaos:"concurrency" range:">=1" help:"alone: so many clients, each sending its next request when the last is answered (after a failed connection it pauses, 10ms to 100ms); with rate: at most so many requests in flight; neither: one client"`
+	Warmup      *value.Value           `chaos:"warmup" range:">=0" help:"how long (10s), or for how many requests (1000), to send without counting; until then there is no data, and before waits for it"`
 	Method      string                 `chaos:"method" help:"the method; without it GET, or POST when there is a body"`
 	Headers     map[string]value.Value `chaos:"headers" help:"headers to send, as a map; Host sets the virtual host"`
 	Body        string                 `chaos:"body" help:"the body as text"`
 	Form        map[string]value.Value `chaos:"form" help:"the body as the fields of a form, sent URL-encoded with its content type"`
 	BodyFile    string                 `chaos:"body_file" help:"the body as a file's content, read once, up to 64MiB; a relative path starts at the script's folder"`
-	Timeout     time.Duration          `chaos:"timeout" default:"5s" help:"how long connecting, sending and reading the whole answer may take together"`
+	Timeout     time.Duration          `chaos:"timeout" default:"5s" range:">0s" help:"how long connecting, sending and reading the whole answer may take together"`
 	Follow      bool                   `chaos:"follow" default:"false" help:"follow redirects, up to 10: they count as one request, with the time of all and the status of the last; otherwise the redirect is the answer"`
 	Cookies     bool                   `chaos:"cookies" default:"false" help:"send back the cookies that the server sets, each client its own; with rate, there are as many clients as requests were ever in flight at once"`
 	Keepalive   bool                   `chaos:"keepalive" default:"true" help:"use connections again; otherwise every request opens its own"`
@@ -57,16 +57,13 @@ func openLoad(_ context.Context, e env.Env, in loadArgs) (probes.Streamer, error
 	if err != nil {
 		return nil, err
 	}
-	if in.Timeout <= 0 {
-		return nil, fmt.Errorf("`timeout` must be more than 0")
-	}
 	g := &generator{limit: inFlightBound(), timeout: in.Timeout, freed: make(chan struct{}, 1), warm: make(chan struct{}), current: newWindow()}
 	if err := g.setWarmup(in.Warmup); err != nil {
 		return nil, err
 	}
 	if in.Concurrency != nil {
-		if *in.Concurrency < 1 || *in.Concurrency > g.limit {
-			return nil, fmt.Errorf("`concurrency` must be between 1 and %d", g.limit)
+		if *in.Concurrency > g.limit {
+			return nil, fmt.Errorf("`concurrency: %d` must be at most %d here", *in.Concurrency, g.limit)
 		}
 		g.limit = *in.Concurrency
 	} else if in.Rate == nil {
@@ -74,9 +71,6 @@ func openLoad(_ context.Context, e env.Env, in loadArgs) (probes.Streamer, error
 	}
 	if in.Rate != nil {
 		g.rate = float64(*in.Rate)
-		if !(g.rate > 0) || math.IsInf(g.rate, 0) {
-			return nil, fmt.Errorf("`rate` must be more than 0")
-		}
 	}
 	g.ctx, g.cancel = context.WithCancelCause(context.Background())
 	if g.sender, err = newSender(g.ctx, m, in); err != nil {

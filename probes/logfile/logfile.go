@@ -22,8 +22,8 @@ import (
 func All() []probes.Probe { return []probes.Probe{lines()} }
 
 type linesArgs struct {
-	Path  string `chaos:"path,required,positional" help:"the log file, which may not exist yet; a relative path starts at the script's folder"`
-	Match string `chaos:"match,required" help:"a regular expression (RE2) that counts a line when it is found anywhere in it; best in single quotes, as in 'ERROR|FATAL'; (?i) in front ignores case"`
+	Path  string `chaos:"path,required,positional,filled" help:"the log file, which may not exist yet; a relative path starts at the script's folder"`
+	Match string `chaos:"match,required,regexp" help:"a regular expression (RE2) that counts a line when it is found anywhere in it; best in single quotes, as in 'ERROR|FATAL'; (?i) in front ignores case"`
 }
 
 // Sample is what was written since the probe began.
@@ -50,17 +50,10 @@ func (p linesProbe) Open(_ context.Context, e env.Env, given map[string]value.Va
 	if err := spec.Decode(given, &in); err != nil {
 		return nil, err
 	}
-	switch {
-	case in.Path == "":
-		return nil, errors.New("`path` is empty")
-	case strings.Contains(in.Path, "\x00"):
+	if strings.Contains(in.Path, "\x00") {
 		return nil, errors.New("`path` holds a zero byte")
 	}
-	match, err := regexp.Compile(in.Match)
-	if err != nil {
-		return nil, fmt.Errorf("`match`: %s is no regular expression: %s", value.Quote(in.Match), strings.TrimPrefix(err.Error(), "error parsing regexp: "))
-	}
-	s := &sampler{t: p.Spec().Result, match: match}
+	s := &sampler{t: p.Spec().Result, match: regexp.MustCompile(in.Match)} // Decode refuses what is none
 	s.follow = follower{path: command.Resolve(e.Dir, in.Path), line: s.take, now: time.Now}
 	// What is in the file now is the past. One that cannot be read may become readable: the samples say so meanwhile.
 	_ = s.follow.begin()

@@ -266,7 +266,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestTheSpec(t *testing.T) {
-	for match, want := range map[string]string{"(": "`match`: \"(\" is no regular expression: missing closing ): `(`", `a{2,1}`: "`match`: "} {
+	for match, want := range map[string]string{"(": "`match` must be a regular expression: missing closing ): `(`", `a{2,1}`: "`match` must "} {
 		if _, err := open(t.TempDir(), "x", match); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", match, err)
 		}

@@ -120,7 +120,7 @@ func signalOf(s hold.State) string {
 }
 
 type countArgs struct {
-	Match string `chaos:"match,required" help:"a part of the command line, the arguments joined by spaces; never matches chaos itself, what started it, or a zombie"`
+	Match string `chaos:"match,required,filled" help:"a part of the command line, the arguments joined by spaces; never matches chaos itself, what started it, or a zombie"`
 }
 
 func count() probes.Probe {
@@ -129,9 +129,6 @@ func count() probes.Probe {
 		Summary: "Counts the processes whose command line contains a text.",
 		Example: `probe workers = process.count(match: "fizzbuzz api")`,
 	}, func(_ context.Context, _ env.Env, in countArgs) (probes.Take[int], error) {
-		if strings.TrimSpace(in.Match) == "" {
-			return nil, fmt.Errorf("`match` is empty, which every process matches; write a part of a command line")
-		}
 		return func(context.Context) (int, error) { return target.Count(in.Match) }, nil
 	})
 }

@@ -20,8 +20,8 @@ import (
 func All() []probes.Probe { return []probes.Probe{connect()} }
 
 type connectArgs struct {
-	Address string        `chaos:"address,required,positional" help:"host:port"`
-	Timeout time.Duration `chaos:"timeout" default:"5s" help:"how long connecting may take, looking up the name included"`
+	Address string        `chaos:"address,required,positional,filled" help:"host:port"`
+	Timeout time.Duration `chaos:"timeout" default:"5s" range:">0s" help:"how long connecting may take, looking up the name included"`
 }
 
 // Sample is one attempt to connect.
@@ -42,9 +42,6 @@ func connect() probes.Probe {
 func open(_ context.Context, _ env.Env, in connectArgs) (probes.Take[Sample], error) {
 	if err := checkAddress(in.Address); err != nil {
 		return nil, err
-	}
-	if in.Timeout <= 0 {
-		return nil, fmt.Errorf("`timeout` must be more than 0")
 	}
 	return func(parent context.Context) (Sample, error) {
 		start := time.Now()

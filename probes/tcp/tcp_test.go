@@ -108,7 +108,7 @@ func TestATimeoutKeepsTheTimeWaited(t *testing.T) {
 func TestBadAddresses(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1":             "`address`: \"127.0.0.1\" is not host:port",
-		"":                      "`address`: \"\" is not host:port",
+		"":                      "`address` must not be empty",
 		"host:":                 "`address`: \"host:\" is not host:port",
 		"host:99999":            "`address`: \"99999\" is no port",
 		"http://127.0.0.1:80/x": "`address`: \"http://127.0.0.1:80/x\" is a URL, not host:port; write \"127.0.0.1:80\"",

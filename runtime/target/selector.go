@@ -12,9 +12,9 @@ import (
 // Selector is the arguments with which every call selects processes. Argument structs embed it; exactly one is given.
 type Selector struct {
 	Process value.Handle `chaos:"process,positional,group=target" help:"the process, as bound with as"`
-	Pid     *int         `chaos:"pid,group=target" help:"its process id"`
-	Port    *int         `chaos:"port,group=target" help:"the TCP port that it listens on"`
-	Match   *string      `chaos:"match,group=target" help:"a part of its command line, the arguments joined by spaces; never matches chaos itself, what started it, or a zombie"`
+	Pid     *int         `chaos:"pid,group=target" range:">=1" help:"its process id"`
+	Port    *int         `chaos:"port,group=target" range:">=1 <=65535" help:"the TCP port that it listens on"`
+	Match   *string      `chaos:"match,group=target,filled" help:"a part of its command line, the arguments joined by spaces; never matches chaos itself, what started it, or a zombie"`
 }
 
 // Use is what a selection is for.

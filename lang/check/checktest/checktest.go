@@ -1,4 +1,5 @@
-package check
+// Package checktest holds the actions and probes that tests of the language call.
+package checktest
 
 import (
 	"reflect"
@@ -9,12 +10,14 @@ import (
 	"chaos/lang/value"
 )
 
-// catalogue is a small set of realistic actions and probes.
-type catalogue map[string]*spec.Call
+// Catalogue is a small set of realistic actions and probes.
+type Catalogue map[string]*spec.Call
 
-func (c catalogue) Call(name string) (*spec.Call, bool) { s, ok := c[name]; return s, ok }
+// Call finds an action or a probe.
+func (c Catalogue) Call(name string) (*spec.Call, bool) { s, ok := c[name]; return s, ok }
 
-func (c catalogue) Names() []string {
+// Names are those of all, sorted.
+func (c Catalogue) Names() []string {
 	var out []string
 	for n := range c {
 		out = append(out, n)
@@ -41,8 +44,9 @@ type network struct {
 	Container *string `chaos:"container"`
 }
 
-func fakes() catalogue {
-	c := catalogue{}
+// New makes the catalogue, which a test may add to.
+func New() Catalogue {
+	c := Catalogue{}
 	add := func(s spec.Call, args, result any) {
 		s.Params = spec.ParamsOf(reflect.TypeOf(args))
 		if result != nil && s.Result == nil {
