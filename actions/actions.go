@@ -73,6 +73,9 @@ type Fault struct {
 	Result value.Value                                          // for `as`
 	Note   string                                               // one line for the report: "pid 4711"
 	Effect func(context.Context) (effect Effect, detail string) // nil: unknown
+	// Last is asked right before the undo, where something may have become of the fault since: No where it has ended by
+	// itself, and then the run cannot end held. A detail is told. It must not block.
+	Last func() (effect Effect, detail string)
 }
 
 // Action is one thing that a step can do.

@@ -411,7 +411,7 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
 	got, err := x.act(ctx, s, plan, led)
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
-	f := &fault{step: id, text: s.Text, name: s.As, does: plan.Does, hold: got.Hold, records: led.taken(), applied: time.Now()}
+	f := &fault{step: id, text: s.Text, name: s.As, does: plan.Does, phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
 		b.scope.push(f)
 	}

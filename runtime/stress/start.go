@@ -137,6 +137,14 @@ func (s *Stressor) End() string {
 	return "the stressor does not run"
 }
 
+// Last is for actions.Fault: a stressor that has ended before its undo has stopped being a fault.
+func (s *Stressor) Last() (actions.Effect, string) {
+	if _, alive := s.Pid(); alive {
+		return actions.Yes, ""
+	}
+	return actions.No, s.End()
+}
+
 // Full waits until the stressor has taken all that it was asked for, or says why it cannot.
 func (s *Stressor) Full(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -156,6 +164,9 @@ func (s *Stressor) Full(ctx context.Context) error {
 		}
 	}
 }
+
+// Cached tells whether the disk's stressor found no way past the file cache.
+func (s *Stressor) Cached() bool { return strings.Contains(read(s.out), saidCached+"\n") }
 
 // Said tells whether all is taken, and how many bytes were given back since.
 func (s *Stressor) Said() (full bool, gave int64) {

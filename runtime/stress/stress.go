@@ -28,6 +28,8 @@ func jobs(kind string) job {
 		return &Memory{}
 	case "disk":
 		return &Disk{}
+	case "io":
+		return &IO{}
 	}
 	return nil
 }
