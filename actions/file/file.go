@@ -1,4 +1,5 @@
-// Package file changes files: a wrong configuration, an empty certificate, a flag that a program looks for.
+// Package file changes files: a wrong configuration, an empty certificate, a flag that a program looks for. And it takes
+// away the descriptors that files are opened with.
 //
 // file.put keeps what was there before it touches anything, and writes by renaming a complete new file over the old one,
 // so that no reader ever sees half a file. Who has the old file open goes on with the old one.
@@ -19,16 +20,25 @@ import (
 	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
+	"chaos/runtime/stress"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
 
 // All lists the actions of this family.
-func All() []actions.Action { return []actions.Action{put()} }
+func All() []actions.Action { return []actions.Action{put(), descriptors()} }
 
 // Reverters lists what undoes their records.
-func Reverters() []actions.Reverter { return []actions.Reverter{putReverter{}} }
+func Reverters() []actions.Reverter {
+	return []actions.Reverter{putReverter{}, limitReverter{}, stress.Reverter("file.descriptors")}
+}
+
+// Register adds the family to a registry.
+func Register(r *actions.Registry) {
+	r.Add(All()...)
+	r.AddReverters(Reverters()...)
+}
 
 type putArgs struct {
 	Path    string `chaos:"path,required,positional" help:"the file, which may not exist yet; a relative path starts at the script's folder, a symbolic link is followed"`

@@ -22,8 +22,6 @@ type IO struct {
 	Workers int     `json:"workers"`
 	Keep    int64   `json:"keep"` // bytes that stay available; below, it ends by itself
 	Gauge   string  `json:"gauge"`
-	// Cached: through the file cache, as on a file system that knows no direct I/O.
-	Cached bool `json:"cached,omitempty"`
 }
 
 const (
@@ -98,10 +96,7 @@ func (o *IO) prepare() (*scratch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a file in %s: %w", o.Dir, err)
 	}
-	s := &scratch{fd: fd, size: o.Size / int64(o.Workers) / o.Block * o.Block}
-	if !o.Cached {
-		s.direct = setDirect(fd) == nil
-	}
+	s := &scratch{fd: fd, size: o.Size / int64(o.Workers) / o.Block * o.Block, direct: setDirect(fd) == nil}
 	// Direct I/O wants memory that starts at a page.
 	if s.block, err = unix.Mmap(-1, 0, int(o.Block), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
 		return nil, err

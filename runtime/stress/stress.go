@@ -30,6 +30,10 @@ func jobs(kind string) job {
 		return &Disk{}
 	case "io":
 		return &IO{}
+	case "fork":
+		return &Fork{}
+	case "files":
+		return &Files{}
 	}
 	return nil
 }
