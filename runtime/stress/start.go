@@ -45,6 +45,7 @@ type Stressor struct {
 	Process *hold.Process
 	out     string // what it says goes there
 	problem string
+	ooms    int64 // kills of the kernel's OOM killer until it began
 }
 
 // Run records the stressor and starts it under the helper of the run.
@@ -101,7 +102,7 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 	if err != nil {
 		return nil, err
 	}
-	return &Stressor{Process: p, out: out, problem: problem}, led.Applied(id)
+	return &Stressor{Process: p, out: out, problem: problem, ooms: oomKills()}, led.Applied(id)
 }
 
 // outputs makes two files in the run's folder, never those of another stressor.
@@ -142,6 +143,8 @@ func (s *Stressor) End() string {
 		return said
 	}
 	switch {
+	case state.Signal == "KILL" && oomKills() > s.ooms:
+		return "the stressor was ended by SIGKILL, and the kernel's OOM killer was at work: memory ran out, of the machine or of a cgroup that it was in"
 	case state.Signal != "":
 		return "the stressor was ended by SIG" + state.Signal
 	case state.Exited:
