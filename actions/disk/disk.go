@@ -82,7 +82,7 @@ func look(e env.Env, path string) (place, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return place{}, fmt.Errorf("there is no folder %s", dir)
+		return place{}, target.NotYet("there is no folder " + dir)
 	case err != nil:
 		return place{}, err
 	case !info.IsDir():

@@ -77,12 +77,6 @@ func (p place) identity() target.Identity {
 	return target.Identity{Kind: "file", ID: p.path, Name: filepath.Base(p.path)}
 }
 
-// notYet is a place that setup may still make: the plan before it then waits.
-type notYet struct{ text string }
-
-func (e *notYet) Error() string { return e.text }
-func (e *notYet) Unwrap() error { return &target.NoneError{Selector: e.text} }
-
 // locate finds the place, and refuses what cannot be replaced without a loss.
 func locate(dir, path string) (place, error) {
 	refuse := func(format string, args ...any) (place, error) {
@@ -141,7 +135,7 @@ func locateNew(p place) (place, error) {
 	if err != nil && !filefail.IsAbsent(err) {
 		return place{}, fmt.Errorf("`path`: the folder %s cannot be looked at: %s", filepath.Dir(p.given), filefail.Why(err))
 	}
-	return place{}, &notYet{fmt.Sprintf("`path`: there is no folder %s to put the file into", filepath.Dir(p.given))}
+	return place{}, target.NotYet(fmt.Sprintf("`path`: there is no folder %s to put the file into", filepath.Dir(p.given)))
 }
 
 // lacking says which rights are missing.
