@@ -145,14 +145,14 @@ func planIO(e env.Env, in ioArgs, name string, sync bool) (actions.Plan, error) 
 	}
 	speed := "as fast as it can"
 	if job.Rate > 0 {
-		speed = text(int64(job.Rate)) + "/s"
+		speed = "at " + text(int64(job.Rate)) + "/s"
 	}
 	out := actions.Plan{
 		Targets:  []target.Identity{p.id},
 		Lifetime: actions.Kernel,
 		Why:      "the files have no name and are those of a process under the helper `chaos hold`: when that ends, so does all of it",
-		Does:     fmt.Sprintf("%s the disk of %s, %s, in %s of its space; it ends by itself where less than %s is available", verb, p.dir, speed, text(job.Size), text(job.Keep)),
-		Undo:     []string{"end the process that " + by + ", which frees its space"},
+		Does:     fmt.Sprintf("%s the disk of %s %s", verb, p.dir, speed),
+		Undo:     []string{fmt.Sprintf("end the process that %s, which frees the %s in which it does", by, text(job.Size))},
 	}
 	unnamed, need, err := p.writable()
 	if err != nil {
