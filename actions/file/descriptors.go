@@ -33,7 +33,6 @@ func descriptors() actions.Action {
 		Selects:  true,
 		Undo:     "give the process the limit that it had, or end the process that keeps the files open",
 		Lifetime: string(actions.Guardian),
-		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_RESOURCE", Install: "for processes of other users: run as root"}},
 	}, planDescriptors)
 }
 
