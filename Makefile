@@ -14,6 +14,9 @@ EXAMPLES := \
 	0=examples/fizzbuzz/game-day.chaos \
 	0=examples/nginx/fizzbuzz-nginx.chaos \
 	1=examples/killer-while/killer-while.chaos \
+	1=examples/noisy-neighbour/noisy.chaos \
+	0=examples/noisy-neighbour/limited.chaos \
+	1=examples/slow-disk/slow-disk.chaos \
 	0=examples/exit-codes/0-held.chaos \
 	1=examples/exit-codes/1-refuted.chaos \
 	2=examples/exit-codes/2-not-fit.chaos \
@@ -40,7 +43,7 @@ fizzbuzz: ## the system under test of the game day
 demo: build fizzbuzz ## the game day: a load balancer hides a dying worker
 	bin/chaos script examples/fizzbuzz/game-day.chaos
 
-examples: build fizzbuzz ## every example, its exit code compared (nginx and python3 needed)
+examples: build fizzbuzz ## every example, its exit code compared (nginx, python3, bc and sqlite3 needed, and root)
 	@failed=0; for example in $(EXAMPLES); do \
 		want=$${example%%=*}; script=$${example#*=}; \
 		output=$$(bin/chaos script "$$script" 2>&1 </dev/null) && got=0 || got=$$?; \

@@ -75,6 +75,9 @@ type Fault struct {
 	Void   []string                                             // the records of which it turned out that there is nothing to undo
 	Leaves string                                               // what the undo takes back, where that is not all that Plan.Does says
 	Effect func(context.Context) (effect Effect, detail string) // nil: unknown
+	// Last is asked right before the undo, where something may have become of the fault since: No where it has ended by
+	// itself, and then the run cannot end held. A detail is told. It must not block.
+	Last func() (effect Effect, detail string)
 }
 
 // Action is one thing that a step can do.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,9 @@ type fault struct {
 	text    string // of the step
 	name    string // its `as`
 	does    string
+	phase   event.Phase // in which it was injected
 	hold    io.Closer
+	last    func() (actions.Effect, string)
 	records []record
 	applied time.Time
 }
@@ -141,6 +144,7 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	x.undoing.add(f)
 	defer x.undoing.remove(f)
 	begun := time.Now()
+	x.lastLook(f)
 	var failed []string
 	if f.hold != nil {
 		if err := undo.Bounded(undo.Limit, func(context.Context) error { return f.hold.Close() }); err != nil && len(f.records) == 0 {
@@ -163,6 +167,25 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	}
 	x.stream.Emit(ev)
 	return ev.OK
+}
+
+// lastLook asks what became of a fault before it is undone: one that ended by itself did not last as long as was claimed.
+func (x *experiment) lastLook(f *fault) {
+	if f.last == nil {
+		return
+	}
+	effect, detail := actions.Unknown, ""
+	if err := guardPanic(f.text, func() error { effect, detail = f.last(); return nil }); err != nil {
+		detail = err.Error()
+	}
+	if effect == actions.No {
+		if detail = "it had ended before it was undone: " + detail; f.phase == event.During {
+			x.noEffect(f.text, detail)
+		}
+	}
+	if detail != "" {
+		x.stream.Emit(event.Log{Text: cmp.Or(f.name, f.text) + ": " + detail})
+	}
 }
 
 func (x *experiment) undoRecord(f *fault, r record) (foreign bool, err error) {

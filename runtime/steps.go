@@ -412,7 +412,7 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
 	got, err := x.act(ctx, s, plan, led)
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
-	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), hold: got.Hold, records: led.taken(), applied: time.Now()}
+	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
 	f.records = slices.DeleteFunc(f.records, func(r record) bool {
 		if final := b.phase == event.Rollback && err == nil; !final && !slices.Contains(got.Void, r.id) {
 			return false

@@ -60,7 +60,7 @@ type breakArgs struct {
 	Name   string `chaos:"name,positional,required" help:"of the switch"`
 	Undo   string `chaos:"undo" default:"ok" help:"what the undo does" enum:"ok fail hang panic stays foreign"`
 	Act    string `chaos:"act" default:"ok" help:"what the act does" enum:"ok fail panic slow late"`
-	Effect string `chaos:"effect" default:"yes" help:"what is seen of it" enum:"yes no unknown hang"`
+	Effect string `chaos:"effect" default:"yes" help:"what is seen of it; ended: at first yes, then it ends by itself" enum:"yes no unknown hang ended panic"`
 }
 
 type undoArgs struct{ Name, Undo string }
@@ -165,7 +165,18 @@ func (w *world) registries() Registries {
 					if a.Effect == "hang" {
 						<-w.release
 					}
+					if a.Effect == "ended" || a.Effect == "panic" {
+						return actions.Yes, ""
+					}
 					return actions.Effect(a.Effect), ""
+				}, Last: func() (actions.Effect, string) {
+					switch a.Effect {
+					case "ended":
+						return actions.No, "it was tired"
+					case "panic":
+						panic("a last look of the test")
+					}
+					return actions.Yes, ""
 				}}, nil
 			}
 			return plan, nil

@@ -78,6 +78,7 @@ func plan(_ context.Context, e env.Env, in stressArgs) (actions.Plan, error) {
 			return actions.Fault{
 				Note:   fmt.Sprintf("pid %d", pid),
 				Effect: func(ctx context.Context) (actions.Effect, string) { return measure(ctx, s, workers, float64(in.Load)) },
+				Last:   s.Last,
 			}, nil
 		},
 	}, nil

@@ -3,8 +3,6 @@ package disk
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,10 +20,12 @@ import (
 )
 
 // All lists the actions of this family.
-func All() []actions.Action { return []actions.Action{fill()} }
+func All() []actions.Action { return []actions.Action{fill(), write(), read()} }
 
 // Reverters lists what undoes their records.
-func Reverters() []actions.Reverter { return []actions.Reverter{stress.Reverter("disk.fill")} }
+func Reverters() []actions.Reverter {
+	return []actions.Reverter{stress.Reverter("disk.fill"), stress.Reverter("disk.write"), stress.Reverter("disk.read")}
+}
 
 // Register adds the family to a registry.
 func Register(r *actions.Registry) {
@@ -47,9 +47,11 @@ func fill() actions.Action {
 		Example:  `disk.fill("/var/lib/app", leave: 100MiB) for 30s`,
 		Undo:     "end the process that holds the file, which frees the space",
 		Lifetime: string(actions.Kernel),
-		Needs:    []spec.Need{{Kind: "kernel", Name: "O_TMPFILE", Install: "a file system that knows it, such as ext4, xfs, btrfs or tmpfs; on others the guardian removes a file with a name"}},
+		Needs:    []spec.Need{unnamedNeed},
 	}, plan)
 }
+
+var unnamedNeed = spec.Need{Kind: "kernel", Name: "O_TMPFILE", Install: "a file system that knows it, such as ext4, xfs, btrfs or tmpfs; on others the guardian removes a file with a name"}
 
 // journal is what a file system keeps that holds the folder of the run: its journal must not fail.
 const journal = 64 << 20
@@ -80,7 +82,7 @@ func look(e env.Env, path string) (place, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return place{}, fmt.Errorf("there is no folder %s", dir)
+		return place{}, target.NotYet("there is no folder " + dir)
 	case err != nil:
 		return place{}, err
 	case !info.IsDir():
@@ -195,16 +197,13 @@ func plan(_ context.Context, e env.Env, in fillArgs) (actions.Plan, error) {
 	if p.keep > 0 {
 		out.Does += fmt.Sprintf("; %s stays in any case, since the run's own journal is there", text(p.keep))
 	}
-	if err := unix.Access(p.dir, unix.W_OK); err != nil {
-		if errors.Is(err, unix.EROFS) {
-			return actions.Plan{}, fmt.Errorf("%s is read-only, so nothing can fill it", p.dir)
-		}
-		out.Missing = []spec.Need{{Kind: "privilege", Name: "write access to " + p.dir, Install: "run as its owner or as root"}}
-		return out, nil
-	}
-	unnamed, err := canUnnamed(p.dir)
+	unnamed, need, err := p.writable()
 	if err != nil {
-		return actions.Plan{}, fmt.Errorf("no file can be made in %s: %w", p.dir, err)
+		return actions.Plan{}, err
+	}
+	if need != nil {
+		out.Missing = []spec.Need{*need}
+		return out, nil
 	}
 	if !unnamed {
 		out.Lifetime = actions.Guardian
@@ -221,9 +220,7 @@ func plan(_ context.Context, e env.Env, in fillArgs) (actions.Plan, error) {
 			return actions.Fault{}, err
 		}
 		if !unnamed {
-			var id [16]byte
-			rand.Read(id[:])
-			job.File = filepath.Join(p.dir, prefix+hex.EncodeToString(id[:]))
+			job.File = p.named()
 		}
 		return inject(ctx, e, led, p, job)
 	}
@@ -257,6 +254,7 @@ func inject(ctx context.Context, e env.Env, led actions.Ledger, p place, job str
 			}
 			return effect(job, p.space, now)
 		},
+		Last: s.Last,
 	}, nil
 }
 

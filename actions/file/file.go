@@ -1,4 +1,5 @@
-// Package file changes files: a wrong configuration, an empty certificate, a flag that a program looks for.
+// Package file changes files: a wrong configuration, an empty certificate, a flag that a program looks for. And it takes
+// away the descriptors that files are opened with.
 //
 // file.put keeps what was there before it touches anything, and writes by renaming a complete new file over the old one,
 // so that no reader ever sees half a file. Who has the old file open goes on with the old one.
@@ -19,16 +20,25 @@ import (
 	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
+	"chaos/runtime/stress"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
 
 // All lists the actions of this family.
-func All() []actions.Action { return []actions.Action{put()} }
+func All() []actions.Action { return []actions.Action{put(), descriptors()} }
 
 // Reverters lists what undoes their records.
-func Reverters() []actions.Reverter { return []actions.Reverter{putReverter{}} }
+func Reverters() []actions.Reverter {
+	return []actions.Reverter{putReverter{}, limitReverter{}, stress.Reverter("file.descriptors")}
+}
+
+// Register adds the family to a registry.
+func Register(r *actions.Registry) {
+	r.Add(All()...)
+	r.AddReverters(Reverters()...)
+}
 
 type putArgs struct {
 	Path    string `chaos:"path,required,positional,filled" help:"the file, which may not exist yet; a relative path starts at the script's folder, a symbolic link is followed"`
@@ -67,12 +77,6 @@ func (p place) exists() bool { return p.info != nil }
 func (p place) identity() target.Identity {
 	return target.Identity{Kind: "file", ID: p.path, Name: filepath.Base(p.path)}
 }
-
-// notYet is a place that setup may still make: the plan before it then waits.
-type notYet struct{ text string }
-
-func (e *notYet) Error() string { return e.text }
-func (e *notYet) Unwrap() error { return &target.NoneError{Selector: e.text} }
 
 // locate finds the place, and refuses what cannot be replaced without a loss.
 func locate(dir, path string) (place, error) {
@@ -132,7 +136,7 @@ func locateNew(p place) (place, error) {
 	if err != nil && !filefail.IsAbsent(err) {
 		return place{}, fmt.Errorf("`path`: the folder %s cannot be looked at: %s", filepath.Dir(p.given), filefail.Why(err))
 	}
-	return place{}, &notYet{fmt.Sprintf("`path`: there is no folder %s to put the file into", filepath.Dir(p.given))}
+	return place{}, target.NotYet(fmt.Sprintf("`path`: there is no folder %s to put the file into", filepath.Dir(p.given)))
 }
 
 // lacking says which rights are missing.

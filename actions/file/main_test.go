@@ -15,15 +15,23 @@ import (
 	"chaos/actions"
 	"chaos/lang/value"
 	"chaos/runtime/env"
+	"chaos/runtime/hold"
+	"chaos/runtime/stress"
+	"chaos/runtime/stress/faulttest"
 )
 
 // The test binary is also the other process that undoes a record, or that is killed while it acts.
 func TestMain(m *testing.M) {
 	// The race detector makes a process linger for a second at its end, and the other processes here are built with it.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	hold.MaybeServe()
+	stress.MaybeServe()
+	faulttest.MaybeRun(Register)
 	switch what := os.Getenv("FILE_TEST_AS"); what {
 	case "":
 		os.Exit(m.Run())
+	case "opener":
+		opener()
 	case "reverter":
 		var u actions.Undo
 		if err := json.NewDecoder(os.Stdin).Decode(&u); err != nil {

@@ -117,6 +117,7 @@ func (in stressArgs) inject(ctx context.Context, e env.Env, led actions.Ledger, 
 			}
 			return effect(s, size, int64(due), floor)
 		},
+		Last: s.Last,
 	}, nil
 }
 

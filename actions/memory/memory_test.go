@@ -1,14 +1,19 @@
 package memory
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/cgroup"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
+	"chaos/runtime/target"
 )
 
 func TestMain(m *testing.M) { faulttest.Main(m, Register) }
@@ -95,6 +100,85 @@ func TestRefuses(t *testing.T) {
 	} {
 		faults.Refused(t, e, "memory.stress", args, strings.TrimSpace(want))
 	}
+}
+
+// confined makes a cgroup with little memory.
+func confined(t *testing.T, memory int64) cgroup.Group {
+	t.Helper()
+	faulttest.Root(t)
+	g, missing, err := cgroup.Design(fmt.Sprintf("chaos-test-%d-%d", os.Getpid(), time.Now().UnixNano()), cgroup.Limits{Memory: memory})
+	if err != nil || len(missing) > 0 {
+		faulttest.Need(t, fmt.Sprint("no cgroup for memory: ", err, missing))
+	}
+	if err := g.Make(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := g.Remove(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// Its cgroup has less than the floor: the stressor gives back what it took, by itself, and is not killed.
+func TestGivesBackInACgroup(t *testing.T) {
+	roomOrSkip(t)
+	g, e := confined(t, 96<<20), faulttest.Env(t)
+	f, led := faults.Inject(t, e, "memory.stress", faulttest.Args{"size": "300MiB", "rate": "60MiB/s"})
+	pid := pidOf(t, f.Note)
+	faulttest.Within(t, 10*time.Second, "it has taken some", func() bool { n, _ := stress.Resident(pid); return n > 50<<20 })
+	enter(t, g, pid)
+	faulttest.Within(t, 10*time.Second, "it has given back", func() bool { _, detail := f.Effect(t.Context()); return strings.Contains(detail, "it gave back") })
+	if effect, detail := f.Last(); effect != actions.Yes {
+		t.Error(effect, detail)
+	}
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+}
+
+// Another process in its cgroup wants memory faster than it is given back: the kernel kills the stressor first, and what is
+// said names the killer.
+func TestOutOfMemoryInACgroup(t *testing.T) {
+	roomOrSkip(t)
+	g, e, led := confined(t, 96<<20), faulttest.Env(t), &faulttest.Ledger{}
+	s, err := stress.Start{Action: "memory.stress", Kind: "memory", Parameters: stress.Memory{Size: 64 << 20, Rate: 32 << 20}}.Run(t.Context(), e, led)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { faults.Revert(t, e, led.Undos(), actions.Gone) })
+	pid, _ := s.Pid()
+	enter(t, g, pid)
+	if err := s.Full(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	hog := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec tail /dev/zero`, g.Dirs()[0])
+	out, err := hog.CombinedOutput() // it is killed too: nothing else could stop it
+	t.Log(string(out), err)
+	faulttest.Within(t, 10*time.Second, "it has ended", func() bool { effect, _ := s.Last(); return effect == actions.No })
+	if _, detail := s.Last(); !strings.Contains(detail, "the kernel's OOM killer") || g.OOMKills() < 2 {
+		t.Error(detail, g.OOMKills())
+	}
+}
+
+func enter(t *testing.T, g cgroup.Group, pid int) {
+	t.Helper()
+	id, err := target.ProcessIdentity(pid)
+	if err == nil {
+		err = g.Enter(id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func pidOf(t *testing.T, note string) (pid int) {
+	t.Helper()
+	if _, err := fmt.Sscanf(note, "pid %d", &pid); err != nil {
+		t.Fatal(note)
+	}
+	return pid
 }
 
 // Whenever the runner is killed, the memory is free within a second, with nobody's help.

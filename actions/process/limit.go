@@ -207,6 +207,15 @@ func limitAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 			}
 			return actions.Yes, strings.Join(said, "; ")
 		},
+		Last: func() (actions.Effect, string) {
+			var said []string
+			for _, h := range held {
+				if n := h.group.OOMKills(); n > 0 {
+					said = append(said, fmt.Sprintf("the kernel's OOM killer ended %d in the cgroup of %s, which allows %s of memory", n, h.id, value.SizeOf(float64(h.group.Limits.Memory)).Short()))
+				}
+			}
+			return actions.Yes, strings.Join(said, "; ")
+		},
 	}, nil
 }
 

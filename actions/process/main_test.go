@@ -16,6 +16,7 @@ import (
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
+	"chaos/runtime/stress"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	hold.MaybeServe()
+	stress.MaybeServe()
 	// The race detector makes a process linger for a second at its end, and the helpers here are built with it.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.

@@ -1,4 +1,4 @@
-// Package process is the family of actions on processes: start, kill, pause, stop, restart, limit, nice.
+// Package process is the family of actions on processes: start, kill, pause, stop, restart, limit, nice, fork.
 package process
 
 import (
@@ -17,12 +17,12 @@ import (
 
 // All lists the actions of this family.
 func All() []actions.Action {
-	return []actions.Action{start(), kill(), pause(), stop(), restart(), limit(), nice()}
+	return []actions.Action{start(), kill(), pause(), stop(), restart(), limit(), nice(), fork()}
 }
 
 // Reverters lists what undoes their records.
 func Reverters() []actions.Reverter {
-	return []actions.Reverter{startReverter{}, pauseReverter{}, signalReverter{}, stopReverter{}, limitReverter{}, niceReverter{}}
+	return []actions.Reverter{startReverter{}, pauseReverter{}, signalReverter{}, stopReverter{}, limitReverter{}, niceReverter{}, forkReverter}
 }
 
 // Register adds the family to a registry.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ import (
 var (
 	draws = flag.Int("draws", 60, "how many draws of the crash matrix")
 	seed  = flag.Uint64("seed", 0, "of the crash matrix; 0 draws one")
+	only  = flag.String("faults", "", "a regular expression: the crash matrix draws from the faults whose names match")
 )
 
 // place is the small world of one draw: a folder and a process that the test owns. Its snapshot is everything that a fault
@@ -35,7 +37,8 @@ type place struct {
 	disk string // a small tmpfs
 	runs string // where the runs are recorded: a small tmpfs, or "" for the usual folder
 
-	traced int // a process that strace holds, so that we may not; 0 where the fault needs none
+	traced int    // a process that strace holds, so that we may not; 0 where the fault needs none
+	ext4   string // a small disk
 
 	hits     sync.Mutex
 	switched bool // by requests to /on and /off
@@ -56,6 +59,9 @@ func newPlace(t *testing.T, f matrixFault, c catastrophe) *place {
 	}
 	if strings.Contains(f.inject, "TRACED") {
 		p.traced = straced(t)
+	}
+	if strings.Contains(f.inject, "EXT4") {
+		p.ext4 = ext4(t)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		p.hits.Lock()
@@ -114,14 +120,32 @@ func fill(dir string) {
 	}
 }
 
+// ext4 mounts a disk of 64 MiB.
+func ext4(t *testing.T) string {
+	t.Helper()
+	at := t.TempDir()
+	image := filepath.Join(t.TempDir(), "image")
+	script := `truncate -s 64M "$0" && mkfs.ext4 -q -O ^has_journal "$0" && mount -o loop "$0" "$1"` // detached at the unmount
+	if out, err := exec.Command("sh", "-c", script, image, at).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { syscall.Unmount(at, syscall.MNT_DETACH) })
+	return at
+}
+
 // snapshot reads the world.
 func (p *place) snapshot() string {
 	var b strings.Builder
 	entries, _ := os.ReadDir(p.dir)
 	var fs syscall.Statfs_t
-	if p.disk != "" && syscall.Statfs(p.disk, &fs) == nil {
-		fmt.Fprintf(&b, "free %d blocks, %d inodes\n", fs.Bfree, fs.Ffree)
+	for _, disk := range []string{p.disk, p.ext4} {
+		if disk != "" && syscall.Statfs(disk, &fs) == nil {
+			names, _ := os.ReadDir(disk)
+			fmt.Fprintf(&b, "free %d blocks, %d inodes, %v\n", fs.Bfree, fs.Ffree, names)
+		}
 	}
+	limits, _ := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.pid))
+	fmt.Fprintf(&b, "limits %q\n", limits)
 	if nice, err := syscall.Getpriority(syscall.PRIO_PROCESS, p.pid); err == nil {
 		fmt.Fprintf(&b, "nice %d\n", 20-nice) // the raw call returns 20-nice; see getpriority(2)
 	}
@@ -180,6 +204,11 @@ var matrixFaults = []matrixFault{
 	{name: "cpu.stress", inject: `cpu.stress(workers: 1, load: 20%)`},
 	{name: "memory.stress", inject: `memory.stress(64MiB)`},
 	{name: "disk.fill", inject: `disk.fill("DISK", size: 16MiB)`, root: true},
+	{name: "disk.write", inject: `disk.write("EXT4", size: 8MiB, rate: 4MiB/s)`, needs: []string{"mkfs.ext4"}, root: true},
+	{name: "disk.read", inject: `disk.read("EXT4", size: 8MiB, workers: 2)`, needs: []string{"mkfs.ext4"}, root: true},
+	{name: "file.descriptors of a process", inject: `file.descriptors(pid: PID, leave: 3)`},
+	{name: "file.descriptors of the machine", inject: `file.descriptors(count: 25000)`},
+	{name: "process.fork", inject: `process.fork(100, rate: 50/s)`, root: true},
 	{name: "network.occupy", inject: `network.occupy(PORT)`},
 	{name: "pause and mark", inject: "process.pause(pid: PID)\n    test.mark(\"DIR/mark\")"},
 	{name: "two marks, timed", inject: "parallel {\n      test.mark(\"DIR/mark1\") for 100ms\n      test.mark(\"DIR/mark2\") for 150ms\n    }"},
@@ -269,10 +298,18 @@ func TestCrashMatrix(t *testing.T) {
 	}
 	t.Logf("seed %d: repeat with -run TestCrashMatrix -seed=%d -draws=%d", s, s, *draws)
 	r := rand.New(rand.NewPCG(s, s))
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := slices.DeleteFunc(slices.Clone(matrixFaults), func(f matrixFault) bool { return !wanted.MatchString(f.name) })
+	if len(faults) == 0 {
+		t.Fatalf("-faults=%s matches none", *only)
+	}
 	for i := range *draws {
-		f, c := matrixFaults[r.IntN(len(matrixFaults))], catastrophes[r.IntN(len(catastrophes))]
-		if i < len(matrixFaults)*2 { // each fault meets the two worst catastrophes, whatever is drawn
-			f = matrixFaults[i/2]
+		f, c := faults[r.IntN(len(faults))], catastrophes[r.IntN(len(catastrophes))]
+		if i < len(faults)*2 { // each fault meets the two worst catastrophes, whatever is drawn
+			f = faults[i/2]
 			c = catastrophes[1+2*(i%2)]
 		}
 		instant := time.Duration(r.IntN(120)) * time.Millisecond
@@ -301,7 +338,7 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	if strings.Contains(c.extra, "bad") {
 		steady += " and bad"
 	}
-	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "TRACED", fmt.Sprint(place.traced), "DIR", place.dir, "PORT", fmt.Sprint(place.port), "DISK", place.disk, "URL", place.server).Replace(fmt.Sprintf(`experiment "matrix" {
+	text := strings.NewReplacer("PID", fmt.Sprint(place.pid), "TRACED", fmt.Sprint(place.traced), "DIR", place.dir, "PORT", fmt.Sprint(place.port), "DISK", place.disk, "EXT4", place.ext4, "URL", place.server).Replace(fmt.Sprintf(`experiment "matrix" {
   recovery: 2s
   probe state = process.state(pid: PID) every 30ms
   %s
@@ -356,6 +393,14 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	}
 	if got != before {
 		t.Errorf("before:\n%safter:\n%s", before, got)
+	}
+	ran, _ := os.ReadDir(filepath.Join(p.runs, "chaos", "runs"))
+	for _, r := range ran {
+		for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
+			if left, _ := filepath.Glob(pattern + r.Name() + "*"); len(left) > 0 {
+				t.Errorf("cgroups are left: %v", left)
+			}
+		}
 	}
 	if out, _ := p.chaos("runs"); strings.Contains(out, "unrecovered") != strings.Contains(c.name, "an undo that") {
 		t.Errorf("the journal does not tell the truth:\n%s", out)

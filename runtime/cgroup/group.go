@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -244,6 +245,27 @@ func (g Group) Members() []int {
 	return out
 }
 
+// OOMKills is how many processes of the group the kernel has killed because the group's memory was used up: `oom_kill` of
+// memory.events in version 2, of memory.oom_control in version 1.
+func (g Group) OOMKills() int {
+	kills := 0
+	for _, p := range g.Parts {
+		if !slices.Contains(p.Limited, Memory) {
+			continue
+		}
+		name := "memory.events"
+		if p.Version == 1 {
+			name = "memory.oom_control"
+		}
+		w := words(filepath.Join(g.dir(p), name))
+		if i := slices.Index(w, "oom_kill"); i >= 0 && i+1 < len(w) {
+			n, _ := strconv.Atoi(w[i+1])
+			kills += n
+		}
+	}
+	return kills
+}
+
 // Exists tells whether anything of the group is there.
 func (g Group) Exists() bool {
 	for _, p := range g.Parts {
@@ -279,6 +301,47 @@ func (g Group) Dissolve(ctx context.Context, places []Place) error {
 				return fmt.Errorf("the cgroup %s cannot be removed: %w", g.dir(p), err)
 			}
 		}
+	}
+	return nil
+}
+
+// Remove removes a group whose members have ended; where one still ends, it waits. It may be called again, and where the
+// group was never made, or only half.
+func (g Group) Remove(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for _, p := range g.Parts {
+		for {
+			err := os.Remove(g.dir(p))
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("the cgroup %s cannot be removed, with the processes %v in it: %w", g.dir(p), g.Members(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// Dirs are the folders of the group, one on each hierarchy.
+func (g Group) Dirs() []string {
+	dirs := make([]string, len(g.Parts))
+	for i, p := range g.Parts {
+		dirs[i] = g.dir(p)
+	}
+	return dirs
+}
+
+// Join moves the calling process into the cgroup at dir; a look afterwards proves it.
+func Join(dir string) error {
+	if err := move(dir, os.Getpid()); err != nil {
+		return fmt.Errorf("cannot enter the cgroup %s: %w", dir, err)
+	}
+	if !slices.Contains(words(filepath.Join(dir, "cgroup.procs")), strconv.Itoa(os.Getpid())) {
+		return fmt.Errorf("the cgroup %s does not hold the process that was moved there", dir)
 	}
 	return nil
 }
@@ -377,9 +440,5 @@ func (g Group) Strayed(at Place) bool {
 
 // Describe says which cgroups these are.
 func (g Group) Describe() string {
-	dirs := make([]string, len(g.Parts))
-	for i, p := range g.Parts {
-		dirs[i] = g.dir(p)
-	}
-	return strings.Join(dirs, ", ")
+	return strings.Join(g.Dirs(), ", ")
 }

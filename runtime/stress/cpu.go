@@ -25,8 +25,8 @@ const (
 	// duty is the period of a partial load: short enough that nobody sees it as waves, long enough that waking up is cheap.
 	duty = 20 * time.Millisecond
 	// slack is how far a worker that got too little may fall back before it gives up catching up: others had the core, and
-	// making up for seconds of that would overshoot.
-	slack = 200 * time.Millisecond
+	// making up for more than that would overshoot: it is one point of five seconds.
+	slack = 50 * time.Millisecond
 )
 
 func (c *CPU) run(func(string)) error {

@@ -1,6 +1,7 @@
 package stress
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -172,14 +173,7 @@ func fallocate(fd int, offset, n int64) error {
 // write writes what no file system can compress to nothing, or leave out as a hole.
 func (g *growing) write(n int64) error {
 	if g.noise == nil {
-		g.noise = make([]byte, 1<<20)
-		r := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
-		for i := 0; i+8 <= len(g.noise); i += 8 {
-			x := r.Uint64()
-			for k := range 8 {
-				g.noise[i+k] = byte(x >> (8 * k))
-			}
-		}
+		g.noise = noise(1 << 20)
 	}
 	for n > 0 {
 		done, err := g.file.WriteAt(g.noise[:min(n, int64(len(g.noise)))], g.size)
@@ -191,6 +185,16 @@ func (g *growing) write(n int64) error {
 	}
 	// Space that is only promised to pages in memory does not count everywhere yet.
 	return unix.Fsync(g.fd)
+}
+
+// noise is what no disk can compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	r := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
+	for i := 0; i+8 <= n; i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
+	}
+	return b
 }
 
 // squeeze takes what still fits of n bytes, by halves; false where nothing does.

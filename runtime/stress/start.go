@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/cgroup"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
 	"chaos/runtime/target"
@@ -24,7 +25,9 @@ const Version = 1
 // Held is what the undo record of a stressor says.
 type Held struct {
 	Mark hold.Mark `json:"mark"`
-	File string    `json:"file,omitempty"` // to be removed after its end
+	// To be removed after its end:
+	File  string        `json:"file,omitempty"`
+	Group *cgroup.Group `json:"group,omitempty"`
 }
 
 // Start is what to start.
@@ -34,6 +37,7 @@ type Start struct {
 	Parameters any
 	Target     target.Identity // what it acts on, besides the machine
 	File       string          // that it will make: recorded first, removed by the undo
+	Group      *cgroup.Group   // that it enters by itself: recorded first, then made, and removed by the undo
 }
 
 // Stressor is a running one.
@@ -41,6 +45,7 @@ type Stressor struct {
 	Process *hold.Process
 	out     string // what it says goes there
 	problem string
+	ooms    int64 // kills of the kernel's OOM killer until it began
 }
 
 // Run records the stressor and starts it under the helper of the run.
@@ -60,7 +65,7 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 	if err != nil {
 		return nil, err
 	}
-	held := Held{Mark: mark, File: s.File}
+	held := Held{Mark: mark, File: s.File, Group: s.Group}
 	args, err := json.Marshal(held)
 	if err != nil {
 		return nil, err
@@ -76,9 +81,18 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 		undo.Lifetime = actions.Guardian
 		undo.Manual += "; rm -f '" + strings.ReplaceAll(s.File, "'", `'\''`) + "'"
 	}
+	if s.Group != nil {
+		undo.Lifetime = actions.Guardian
+		undo.Manual += "; rmdir " + strings.Join(s.Group.Dirs(), " ")
+	}
 	id, err := led.Intend(undo)
 	if err != nil {
 		return nil, err
+	}
+	if s.Group != nil {
+		if err := s.Group.Make(); err != nil {
+			return nil, err
+		}
 	}
 	// By the link, which the helper resolves as the program that it runs itself, even when the file was replaced since.
 	p, err := e.Hold.Start(ctx, hold.Spec{
@@ -88,7 +102,7 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 	if err != nil {
 		return nil, err
 	}
-	return &Stressor{Process: p, out: out, problem: problem}, led.Applied(id)
+	return &Stressor{Process: p, out: out, problem: problem, ooms: oomKills()}, led.Applied(id)
 }
 
 // outputs makes two files in the run's folder, never those of another stressor.
@@ -131,12 +145,22 @@ func (s *Stressor) End() string {
 	switch {
 	case state.ExitCode == exitMute:
 		return "the stressor could not write to " + s.out + ": is that disk full?"
+	case state.Signal == "KILL" && oomKills() > s.ooms:
+		return "the stressor was ended by SIGKILL, and the kernel's OOM killer was at work: memory ran out, of the machine or of a cgroup that it was in"
 	case state.Signal != "":
 		return "the stressor was ended by SIG" + state.Signal
 	case state.Exited:
 		return fmt.Sprintf("the stressor ended with exit code %d", state.ExitCode)
 	}
 	return "the stressor does not run"
+}
+
+// Last is for actions.Fault: a stressor that has ended before its undo has stopped being a fault.
+func (s *Stressor) Last() (actions.Effect, string) {
+	if _, alive := s.Pid(); alive {
+		return actions.Yes, ""
+	}
+	return actions.No, s.End()
 }
 
 // Full waits until the stressor has taken all that it was asked for, or says why it cannot.
@@ -158,6 +182,9 @@ func (s *Stressor) Full(ctx context.Context) error {
 		}
 	}
 }
+
+// Cached tells whether the disk's stressor found no way past the file cache.
+func (s *Stressor) Cached() bool { return strings.Contains(read(s.out), saidCached+"\n") }
 
 // Said tells whether all is taken, and how many bytes were given back since.
 func (s *Stressor) Said() (full bool, gave int64) {
@@ -194,24 +221,33 @@ func (r Reverter) held(u actions.Undo) (Held, error) {
 	return h, nil
 }
 
-// Revert ends the process and removes its file.
+// Revert ends the process and removes what it leaves.
 func (r Reverter) Revert(ctx context.Context, e env.Env, u actions.Undo) error {
 	h, err := r.held(u)
 	if err != nil {
 		return err
 	}
-	if err := h.end(ctx, e); err != nil || h.File == "" {
+	if err := h.end(ctx, e); err != nil {
 		return err
 	}
-	// Its name holds 128 random bits that were recorded before it was made: nobody else has made it.
-	info, err := os.Lstat(h.File)
-	if errors.Is(err, fs.ErrNotExist) {
+	if h.Group != nil && h.Mark.Helper.Boot == target.Boot() {
+		if err := h.Group.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	return h.removeFile()
+}
+
+// removeFile removes the file. Its name holds 128 random bits that were recorded before it was made: nobody else has made it.
+func (h Held) removeFile() error {
+	if h.File == "" {
 		return nil
 	}
-	if err == nil && !info.Mode().IsRegular() {
-		return nil // somebody put something else in its place: left alone
+	info, err := os.Lstat(h.File)
+	if err == nil && info.Mode().IsRegular() { // else somebody put something else in its place: left alone
+		err = os.Remove(h.File)
 	}
-	if err = os.Remove(h.File); errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
@@ -230,7 +266,7 @@ func (h Held) end(ctx context.Context, e env.Env) error {
 	return h.Mark.End(ctx)
 }
 
-// State is present while the process runs or its file exists.
+// State is present while the process runs, or its file or cgroup exists.
 func (r Reverter) State(_ context.Context, _ env.Env, u actions.Undo) (actions.State, error) {
 	h, err := r.held(u)
 	if err != nil {
@@ -240,7 +276,7 @@ func (r Reverter) State(_ context.Context, _ env.Env, u actions.Undo) (actions.S
 	if err != nil {
 		return "", err
 	}
-	if len(left) > 0 {
+	if len(left) > 0 || h.Group != nil && h.Mark.Helper.Boot == target.Boot() && h.Group.Exists() {
 		return actions.Present, nil
 	}
 	if h.File != "" {

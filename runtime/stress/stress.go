@@ -31,6 +31,12 @@ func jobs(kind string) job {
 		return &Memory{}
 	case "disk":
 		return &Disk{}
+	case "io":
+		return &IO{}
+	case "fork":
+		return &Fork{}
+	case "files":
+		return &Files{}
 	}
 	return nil
 }

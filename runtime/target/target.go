@@ -46,6 +46,15 @@ type (
 	}
 )
 
+// NotYet is the error for what setup may still make: the plan before it then waits, as for a selection of nothing.
+func NotYet(text string) error { return &notYet{text} }
+
+type notYet struct{ text string }
+
+func (e *notYet) Error() string { return e.text }
+
+func (e *notYet) Unwrap() error { return &NoneError{Selector: e.text} }
+
 // BusyError says that something else stands where a step wants to be, now; a step before it may change that.
 type BusyError struct{ Text string }
 
