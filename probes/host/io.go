@@ -129,7 +129,7 @@ func (r Root) devices(name *string) ([]string, error) {
 
 func (r Root) device(given string) (string, error) {
 	name := given
-	if strings.HasPrefix(given, "/") {
+	if strings.HasPrefix(given, r.Dev+"/") {
 		if path, err := filepath.EvalSymlinks(given); err == nil { // as of /dev/mapper/data
 			name = path
 		}
