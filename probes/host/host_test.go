@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -478,4 +479,24 @@ func TestTopIsOrderedAndForgetsWhatWasBefore(t *testing.T) {
 		near(t, first, "rss", 20*float64(os.Getpagesize()))
 		near(t, ask("io").Items()[0], "io", 100000)
 	})
+}
+
+func TestTopFindsAProcessThatIsBusy(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	s, err := openIn(Root{"/proc", "/sys", "/dev"}, "host.top", args{"by": value.StringOf("cpu"), "count": value.NumberOf(100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // it may have to wait for a core
+		for _, p := range sample(t, s).Get("processes").Items() {
+			if int(p.Get("pid").Float()) == cmd.Process.Pid && p.Get("cpu").Float() > 0.01 && p.Get("rss").Float() > 100000 {
+				return
+			}
+		}
+	}
+	t.Error("it is not among the first 100")
 }

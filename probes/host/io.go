@@ -57,8 +57,9 @@ func io(r Root) probes.Probe {
 			return nil, fmt.Errorf("%s and %s are not both there, where the kernel shows its devices", r.Proc, r.Sys)
 		}
 		var pending uint64 // at the latest reading
+		find := r.devices(in.Device)
 		read := func() (counters, error) {
-			devices, err := r.devices(in.Device)
+			devices, err := find()
 			if err != nil {
 				return nil, err
 			}
@@ -104,27 +105,38 @@ func served(g growth, pending uint64) IO {
 	return out
 }
 
-// devices are the folders below /sys/block, as vda, or vda/vda1 for a partition: the one that is named, or all disks with
-// hardware behind them.
-func (r Root) devices(name *string) ([]string, error) {
+// devices finds the folders below /sys/block, as vda, or vda/vda1 for a partition: that of the one that is named, or those of
+// all disks with hardware behind them.
+func (r Root) devices(name *string) func() ([]string, error) {
 	if name != nil {
-		d, err := r.device(*name)
-		return []string{d}, err
-	}
-	there, err := os.ReadDir(filepath.Join(r.Sys, "block"))
-	if err != nil {
-		return nil, unreadable(filepath.Join(r.Sys, "block"), err)
-	}
-	var out []string
-	for _, e := range there {
-		if _, err := os.Stat(filepath.Join(r.Sys, "block", e.Name(), "device")); err == nil {
-			out = append(out, e.Name())
+		return func() ([]string, error) {
+			d, err := r.device(*name)
+			return []string{d}, err
 		}
 	}
-	if len(out) == 0 {
-		return nil, &absent{"there is no disk with hardware behind it: name a device of `ls " + filepath.Join(r.Sys, "class/block") + "`"}
+	hardware := map[string]bool{} // by name, so that a device is looked at only when it is new
+	return func() ([]string, error) {
+		block := filepath.Join(r.Sys, "block")
+		there, err := os.ReadDir(block)
+		if err != nil {
+			return nil, unreadable(block, err)
+		}
+		var out []string
+		for _, e := range there {
+			name := e.Name()
+			if _, known := hardware[name]; !known {
+				_, err := os.Stat(filepath.Join(block, name, "device"))
+				hardware[name] = err == nil
+			}
+			if hardware[name] {
+				out = append(out, name)
+			}
+		}
+		if len(out) == 0 {
+			return nil, &absent{"there is no disk with hardware behind it: name a device of `ls " + filepath.Join(r.Sys, "class/block") + "`"}
+		}
+		return out, nil
 	}
-	return out, nil
 }
 
 func (r Root) device(given string) (string, error) {

@@ -19,8 +19,9 @@ type kmsg struct {
 	read  func([]byte) (int, error)
 	close func() error
 
-	next uint64 // the number of the message that follows the latest one; 0 before the first
-	lost int    // messages that were overwritten before they were read
+	buffer []byte // kept from sample to sample
+	next   uint64 // the number of the message that follows the latest one; 0 before the first
+	lost   int    // messages that were overwritten before they were read
 }
 
 // logFailure is why the log cannot be opened, and what to do.
@@ -53,9 +54,11 @@ const largest = 16 << 10
 // drain hands over the texts of all messages that have come. It returns early, in a state to go on from, when the context
 // ends: a kernel that logs in a loop is no reason to hang.
 func (k *kmsg) drain(ctx context.Context, each func(text string)) error {
-	buffer := make([]byte, largest)
+	if k.buffer == nil {
+		k.buffer = make([]byte, largest)
+	}
 	for ctx.Err() == nil {
-		n, err := k.read(buffer)
+		n, err := k.read(k.buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
@@ -66,7 +69,7 @@ func (k *kmsg) drain(ctx context.Context, each func(text string)) error {
 		case n == 0:
 			return nil
 		}
-		head, text, ok := bytes.Cut(buffer[:n], []byte(";"))
+		head, text, ok := bytes.Cut(k.buffer[:n], []byte(";"))
 		fields := bytes.SplitN(head, []byte(","), 4)
 		if !ok || len(fields) < 3 {
 			return errors.New("the kernel's log has another form than its documentation says")

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"regexp"
 
 	"chaos/lang/spec"
@@ -21,14 +23,21 @@ func oom(r Root) probes.Probe {
 		Summary: "Counts the processes that the kernel kills for want of memory from now on, and names the latest.",
 		Example: `probe oom = host.oom() every 1s`,
 	}, func(env.Env, struct{}) (probes.Take[OOM], *kmsg, error) {
-		begun, err := r.vmstat("oom_kill")
+		count := func() (uint64, error) {
+			n, err := numbers(filepath.Join(r.Proc, "vmstat"), "oom_kill")
+			if _, ok := n["oom_kill"]; !ok && err == nil {
+				err = errors.New("/proc/vmstat has no oom_kill: run Linux 4.13 or newer")
+			}
+			return n["oom_kill"], err
+		}
+		begun, err := count()
 		if err != nil {
 			return nil, nil, err
 		}
 		log, _ := r.openKmsg() // without it they are counted, but not named
 		var last *string
 		return func(ctx context.Context) (OOM, error) {
-			now, err := r.vmstat("oom_kill")
+			now, err := count()
 			if err != nil {
 				return OOM{}, err
 			}
@@ -37,7 +46,7 @@ func oom(r Root) probes.Probe {
 					return OOM{}, err
 				}
 			}
-			return OOM{Kills: int(now[0] - begun[0]), Last: last}, nil
+			return OOM{Kills: int(now - begun), Last: last}, nil
 		}, log, nil
 	})
 }
