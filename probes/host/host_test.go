@@ -275,7 +275,7 @@ func TestMemory(t *testing.T) {
 		v := between(t, f.opened("host.memory", nil), func() { f.put("proc/vmstat", "pswpin 1000010\npswpout 97\n") })
 		page := float64(os.Getpagesize())
 		for field, want := range map[string]float64{
-			"total": 24684084 * 1024, "available": 24000000 * 1024, "free": 23444504 * 1024, "used": 684084 * 1024,
+			"total": 24684084 * 1024, "available": 24000000 * 1024, "free": 23444504 * 1024, "used": 684084 * 1024, "used_ratio": 684084.0 / 24684084,
 			"cached": 3500 * 1024, "swap_used": 4000 * 1024, "swap_in": 100 * page, "swap_out": 200 * page,
 		} {
 			near(t, v, field, want)

@@ -21,6 +21,7 @@ type Memory struct {
 	Available value.SizeV      `chaos:"available" help:"what programs could still take without swapping; MemAvailable"`
 	Free      value.SizeV      `chaos:"free" help:"what nobody uses at all, which is normally little; MemFree"`
 	Used      value.SizeV      `chaos:"used" help:"total without available"`
+	UsedRatio value.RatioV     `chaos:"used_ratio" help:"used of total"`
 	Cached    value.SizeV      `chaos:"cached" help:"buff/cache of free(1): Buffers, Cached and SReclaimable; files in memory (tmpfs) too, which cannot be dropped"`
 	SwapUsed  value.SizeV      `chaos:"swap_used" help:"swap in use; SwapTotal without SwapFree"`
 	SwapIn    value.BandwidthV `chaos:"swap_in" help:"read back from swap since the sample before; pswpin of /proc/vmstat, in pages"`
@@ -45,13 +46,14 @@ func memory(r Root) probes.Probe {
 			return counters{"swap": {pages["pswpin"], pages["pswpout"]}}, err
 		}
 		return counted(read, func(g growth) Memory {
+			used := max(float64(m["MemTotal:"])-float64(m["MemAvailable:"]), 0)
 			size := func(name string) value.SizeV { return value.SizeV(m[name+":"] * 1024) }
 			swapped := func(column int) value.BandwidthV {
 				return value.BandwidthV(g.rate(column) * float64(os.Getpagesize()))
 			}
 			return Memory{
 				Total: size("MemTotal"), Available: size("MemAvailable"), Free: size("MemFree"),
-				Used:     max(size("MemTotal")-size("MemAvailable"), 0),
+				Used: value.SizeV(used * 1024), UsedRatio: value.RatioV(used / max(float64(m["MemTotal:"]), 1)),
 				Cached:   size("Buffers") + size("Cached") + size("SReclaimable"),
 				SwapUsed: size("SwapTotal") - size("SwapFree"),
 				SwapIn:   swapped(0), SwapOut: swapped(1),
