@@ -17,7 +17,8 @@ import (
 // Probe is one thing that can be watched.
 type Probe interface {
 	Spec() *spec.Call
-	// Open fixes the arguments. It reads nothing yet and has no side effect.
+	// Open fixes the arguments, and may look whether what they name is there. It has no side effect. What is not there but may
+	// come with setup is a target.NoneError.
 	Open(context.Context, env.Env, map[string]value.Value) (Opened, error)
 }
 

@@ -115,8 +115,8 @@ func (x *experiment) lacking(phase event.Phase, call *spec.Call, in inside) erro
 	return nil
 }
 
-// planProbe opens a probe whose arguments are known and closes it again: opening reads nothing and has no side effect, and
-// finds an address that is none or a tool that is missing.
+// planProbe opens a probe whose arguments are known and closes it again: opening has no side effect, and finds an address
+// that is none or a tool that is missing. What setup may still bring, such as a device, is looked for when sampling begins.
 func (x *experiment) planProbe(ctx context.Context, def *check.Probe) error {
 	args, missing := x.arguments(def.Call, x.vars)
 	factory, ok := x.reg.Probes.Probe(def.Call.Spec.Name)
@@ -125,6 +125,10 @@ func (x *experiment) planProbe(ctx context.Context, def *check.Probe) error {
 	}
 	return guardPanic(def.Call.Spec.Name, func() error {
 		opened, err := factory.Open(ctx, x.env, args)
+		var none *target.NoneError
+		if errors.As(err, &none) && x.def.Setup != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

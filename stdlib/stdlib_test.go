@@ -20,18 +20,23 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 	"chaos/probes"
+	"chaos/probes/host"
 	probehttp "chaos/probes/http"
 	"chaos/runtime"
 	"chaos/runtime/event"
 	"chaos/stdlib"
 )
 
-func registries() runtime.Registries {
+func registries() runtime.Registries { return registriesIn(host.All()...) }
+
+// registriesIn takes the probes of the host from elsewhere than this machine.
+func registriesIn(hosts ...probes.Probe) runtime.Registries {
 	a := actions.NewRegistry(log.All()...)
 	a.Add(process.All()...)
 	a.Add(cpu.All()...)
 	a.Add(memory.All()...)
 	p := probes.NewRegistry(probehttp.All()...)
+	p.Add(hosts...)
 	return runtime.Registries{Actions: a, Probes: p}
 }
 
@@ -85,6 +90,11 @@ func TestEachModule(t *testing.T) {
 // run runs a script and returns its exit code and the texts of the failed checks.
 func run(t *testing.T, text string, params map[string]string) (exit int, failed []string) {
 	t.Helper()
+	return runWith(t, registries(), text, params)
+}
+
+func runWith(t *testing.T, reg runtime.Registries, text string, params map[string]string) (exit int, failed []string) {
+	t.Helper()
 	script := checked(t, text)
 	bound, ds := check.Bind(script, script.Params, check.Given{Flags: params})
 	if len(ds) > 0 {
@@ -92,7 +102,7 @@ func run(t *testing.T, text string, params map[string]string) (exit int, failed 
 	}
 	dir := t.TempDir()
 	res, err := runtime.New(runtime.Options{
-		Script: script, Registries: registries(), Params: bound.Params, Seed: 1, Dir: dir, RunsDir: dir,
+		Script: script, Registries: reg, Params: bound.Params, Seed: 1, Dir: dir, RunsDir: dir,
 		Sinks: []event.Sink{event.SinkFunc(func(e event.Event) {
 			if c, ok := e.Data.(event.CheckJudged); ok && c.Result != "held" {
 				failed = append(failed, fmt.Sprint(c.Text, c.Operands))

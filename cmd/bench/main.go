@@ -31,6 +31,7 @@ var rows = []row{
 	{"scheduling jitter", jitterRow},
 	{"http.load throughput", throughputRow},
 	{"http.load percentiles", percentilesRow},
+	{"host probes", hostRow},
 	{"memory of an hour", memoryRow},
 	{"safety", safetyRow},
 }

@@ -268,10 +268,10 @@ func (m machine) lacks(c *spec.Call) []spec.Need {
 	return out
 }
 
-// needsProc tells what finds its processes in /proc, or has something to undo: the helper and the guardian start from
-// /proc/self/exe.
+// needsProc tells what reads /proc, or has something to undo: the helper and the guardian start from /proc/self/exe.
 func needsProc(c *spec.Call, lifetime string) bool {
-	return doc.FamilyOf(c.Name) == "process" || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
+	family := doc.FamilyOf(c.Name)
+	return family == "process" || family == "host" || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
 }
 
 func (d diagnosis) write(w io.Writer, format string) error {

@@ -296,6 +296,18 @@ func (m machine) kernelFeature(name, install string) finding {
 			f.lifetime = string(actions.Guardian)
 			f.Status, f.Detail, f.How = partly, why, install
 		}
+	case "/dev/kmsg":
+		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			return miss("it is not there", "in a container, hand it in: --device /dev/kmsg")
+		case err != nil:
+			if m.uid != 0 {
+				f.RootAdds = "the kernel's log"
+			}
+			return miss("the kernel's log is for root or CAP_SYSLOG only", install)
+		}
+		unix.Close(fd)
 	case "PSI":
 		if _, err := os.Stat("/proc/pressure/cpu"); err != nil {
 			return miss("there is no /proc/pressure", "boot with psi=1")

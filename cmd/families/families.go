@@ -17,6 +17,7 @@ import (
 	"chaos/probes/dns"
 	probexec "chaos/probes/exec"
 	probfile "chaos/probes/file"
+	"chaos/probes/host"
 	"chaos/probes/http"
 	"chaos/probes/logfile"
 	probprocess "chaos/probes/process"
@@ -49,5 +50,6 @@ func All(asker ask.Asker) runtime.Registries {
 	p.Add(logfile.All()...)
 	p.Add(dns.All()...)
 	p.Add(probprocess.All()...)
+	p.Add(host.All()...)
 	return runtime.Registries{Actions: a, Probes: p}
 }

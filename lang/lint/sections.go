@@ -24,10 +24,17 @@ func (x *experiment) sections() {
 		if !claims && !x.preconditions() {
 			x.report(diag.Warningf(diag.NoSteady, x.syn.Title.Span, "this experiment neither breaks nor expects anything").WithHint("write `steady { expect … }`"))
 		}
-	case !claims:
+	case !claims && x.acts():
 		x.report(diag.Warningf(diag.NoSteady, x.out.Inject.Span, "this injects faults, and no `steady` shows that all was well before and is well again").
 			WithHint("write `steady { expect … }` in the experiment"))
 	}
+}
+
+// acts tells whether inject does more than wait, log and ask.
+func (x *experiment) acts() bool {
+	found := false
+	steps(x.out.Inject.Body, func(s *check.Step, _ diag.Span) { found = found || !s.Call.Spec.Harmless })
+	return found
 }
 
 // preconditions tells whether setup expects something.
