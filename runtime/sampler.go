@@ -44,9 +44,13 @@ func (b *board) takeOne(ctx context.Context, p *probe, s probes.Sampler, skipped
 	start := time.Now()
 	b.mu.Lock()
 	p.inflight = start
+	phase := b.at(start)
 	b.mu.Unlock()
 	sctx, cancel := context.WithTimeout(ctx, p.timeout+hangGrace)
 	defer cancel()
+	if phase != nil {
+		sctx = probes.InPhase(sctx, phase.at)
+	}
 	type result struct {
 		v   value.Value
 		err error

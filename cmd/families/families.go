@@ -20,6 +20,7 @@ import (
 	"chaos/probes/http"
 	"chaos/probes/logfile"
 	probprocess "chaos/probes/process"
+	"chaos/probes/prom"
 	"chaos/probes/tcp"
 	"chaos/runtime"
 )
@@ -49,5 +50,6 @@ func All(asker ask.Asker) runtime.Registries {
 	p.Add(logfile.All()...)
 	p.Add(dns.All()...)
 	p.Add(probprocess.All()...)
+	p.Add(prom.All()...)
 	return runtime.Registries{Actions: a, Probes: p}
 }
