@@ -21,6 +21,7 @@ import (
 	"chaos/lang/syntax"
 	"chaos/probes"
 	probehttp "chaos/probes/http"
+	"chaos/probes/prom"
 	"chaos/runtime"
 	"chaos/runtime/event"
 	"chaos/stdlib"
@@ -32,6 +33,7 @@ func registries() runtime.Registries {
 	a.Add(cpu.All()...)
 	a.Add(memory.All()...)
 	p := probes.NewRegistry(probehttp.All()...)
+	p.Add(prom.All()...)
 	return runtime.Registries{Actions: a, Probes: p}
 }
 
