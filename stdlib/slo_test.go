@@ -52,16 +52,17 @@ func TestSLO(t *testing.T) {
 	judge := func(what string, exit int, settle string, failing string, expects ...string) {
 		t.Helper()
 		got, failed := run(t, `use "std/slo"
+param at: string
 experiment "the shop keeps its promise" {
-  probe brief = slo.availability_over(2s) every 200ms
-  probe timely = slo.in_time_over(2s) every 200ms
-  probe burning = slo.burn_over(2s) every 200ms
+  probe brief = slo.availability_of("", over: 2s, at: at) every 200ms
+  probe timely = slo.in_time_of("", bound: slo.limit, over: 2s, at: at) every 200ms
+  probe burning = slo.burn_of("", over: 2s, at: at) every 200ms
   steady {
     settle: `+settle+`
     expect `+strings.Join(expects, "\n    expect ")+`
   }
 }`, map[string]string{
-			"slo.server": server.URL(), "slo.labels": `job="shop"`, "slo.window": "2s", "slo.limit": limit, "slo.period": "200ms", "slo.limit_objective": "90%",
+			"slo.server": server.URL(), "at": server.URL(), "slo.labels": `job="shop"`, "slo.window": "2s", "slo.limit": limit, "slo.period": "200ms", "slo.limit_objective": "90%",
 		})
 		if got != exit || !strings.Contains(strings.Join(failed, "\n"), failing) {
 			t.Errorf("%s: exit %d, %q", what, got, failed)

@@ -233,6 +233,7 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 	}{
 		{"fizzbuzz/game-day.chaos", 0, nil},
 		{"nginx/fizzbuzz-nginx.chaos", 0, []string{"nginx", "python3"}},
+		{"slo/slo.chaos", 0, []string{"prometheus"}},
 		{"killer-while/killer-while.chaos", 1, []string{"python3"}},
 		{"exit-codes/0-held.chaos", 0, nil},
 		{"exit-codes/1-refuted.chaos", 1, nil},
