@@ -13,6 +13,7 @@ RACE      ?= $(shell test "$$($(GO) env CGO_ENABLED)" = 1 && command -v "$$($(GO
 EXAMPLES := \
 	0=examples/fizzbuzz/game-day.chaos \
 	0=examples/nginx/fizzbuzz-nginx.chaos \
+	0=examples/slo/slo.chaos \
 	1=examples/killer-while/killer-while.chaos \
 	1=examples/noisy-neighbour/noisy.chaos \
 	0=examples/noisy-neighbour/limited.chaos \
@@ -43,7 +44,7 @@ fizzbuzz: ## the system under test of the game day
 demo: build fizzbuzz ## the game day: a load balancer hides a dying worker
 	bin/chaos script examples/fizzbuzz/game-day.chaos
 
-examples: build fizzbuzz ## every example, its exit code compared (nginx, python3, bc and sqlite3 needed, and root)
+examples: build fizzbuzz ## every example, its exit code compared (nginx, python3, bc, sqlite3 and prometheus needed, and root)
 	@failed=0; for example in $(EXAMPLES); do \
 		want=$${example%%=*}; script=$${example#*=}; \
 		output=$$(bin/chaos script "$$script" 2>&1 </dev/null) && got=0 || got=$$?; \
@@ -89,4 +90,4 @@ soak: ## 500 draws of the crash matrix
 ci: test pure fuzz examples ## what .ci/run calls
 
 clean: ## remove what was built and what the examples left
-	rm -rf bin examples/fizzbuzz/bin examples/nginx/temp examples/nginx/nginx.pid
+	rm -rf bin examples/fizzbuzz/bin examples/nginx/temp examples/nginx/nginx.pid examples/slo/data

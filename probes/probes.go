@@ -34,6 +34,19 @@ type Sampler interface {
 	Timeout() time.Duration
 }
 
+type phaseKey struct{}
+
+// InPhase tells a sample when the phase that it belongs to began.
+func InPhase(ctx context.Context, began time.Time) context.Context {
+	return context.WithValue(ctx, phaseKey{}, began)
+}
+
+// PhaseBegan is what InPhase told; false outside of a run, where there are no phases.
+func PhaseBegan(ctx context.Context) (time.Time, bool) {
+	began, ok := ctx.Value(phaseKey{}).(time.Time)
+	return began, ok
+}
+
 // Streamer runs all the time, from Start until Close; Next closes the present window and returns it.
 type Streamer interface {
 	Opened

@@ -70,9 +70,13 @@ func (b *board) takeOne(ctx context.Context, p *probe, t *taker, skipped int) bo
 	start := time.Now()
 	b.mu.Lock()
 	p.inflight = start
+	phase := b.at(start)
 	b.mu.Unlock()
 	sctx, cancel := context.WithTimeout(ctx, p.timeout+hangGrace)
 	defer cancel()
+	if phase != nil {
+		sctx = probes.InPhase(sctx, phase.at)
+	}
 	t.ask <- sctx // it is idle: the sample before has come back
 	finish := func(v value.Value) {
 		b.mu.Lock()

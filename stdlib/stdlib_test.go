@@ -22,6 +22,7 @@ import (
 	"chaos/probes"
 	"chaos/probes/host"
 	probehttp "chaos/probes/http"
+	"chaos/probes/prom"
 	"chaos/runtime"
 	"chaos/runtime/event"
 	"chaos/stdlib"
@@ -37,6 +38,7 @@ func registriesIn(hosts ...probes.Probe) runtime.Registries {
 	a.Add(memory.All()...)
 	p := probes.NewRegistry(probehttp.All()...)
 	p.Add(hosts...)
+	p.Add(prom.All()...)
 	return runtime.Registries{Actions: a, Probes: p}
 }
 

@@ -54,7 +54,7 @@ func withoutMachine(text string) string {
 }
 
 func TestPlanOfEveryExample(t *testing.T) {
-	need(t, "nginx", "python3")
+	need(t, "nginx", "python3", "prometheus")
 	root := "../../examples/"
 	build := exec.Command("go", "build", "-o", root+"fizzbuzz/bin/fizzbuzz", root+"fizzbuzz/fizzbuzz")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -120,10 +120,11 @@ func everyFamily(t *testing.T, folder string) string {
   probe file = file.stat("kept")
   probe lines = log.lines("kept", match: "x")
   probe name = dns.lookup("example.org", server: "127.0.0.1:18053")
+  probe metric = prom.query("up", server: "http://127.0.0.1:18090")
   abort when not state.running or usage.rss > 1TiB or number > 100000 or load.errors > 1000000 or lines.count > 1000
   steady {
     expect state.running
-    expect home.status != 1 or door.ok or out.exit_code == 0 or file.exists or name.ok
+    expect home.status != 1 or door.ok or out.exit_code == 0 or file.exists or name.ok or metric.value == 1
   }
   inject {
     process.pause(pid: %[1]d) for 1s

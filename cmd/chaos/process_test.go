@@ -239,6 +239,7 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 	}{
 		{"fizzbuzz/game-day.chaos", 0, nil},
 		{"nginx/fizzbuzz-nginx.chaos", 0, []string{"nginx", "python3"}},
+		{"slo/slo.chaos", 0, []string{"prometheus"}},
 		{"killer-while/killer-while.chaos", 1, []string{"python3"}},
 		{"noisy-neighbour/noisy.chaos", 1, []string{"bc", "setsid"}},
 		{"noisy-neighbour/limited.chaos", 0, []string{"bc", "setsid"}},

@@ -21,6 +21,7 @@ import (
 	"chaos/probes/http"
 	"chaos/probes/logfile"
 	probprocess "chaos/probes/process"
+	"chaos/probes/prom"
 	"chaos/probes/tcp"
 	"chaos/runtime"
 )
@@ -51,5 +52,6 @@ func All(asker ask.Asker) runtime.Registries {
 	p.Add(dns.All()...)
 	p.Add(probprocess.All()...)
 	p.Add(host.All()...)
+	p.Add(prom.All()...)
 	return runtime.Registries{Actions: a, Probes: p}
 }

@@ -64,7 +64,7 @@ func run(args []string) error {
 		if len(workers) == 0 {
 			return errors.New("lb needs at least one --worker")
 		}
-		return serve(*port, newBalancer(workers).handler())
+		return serve(*port, observed(newBalancer(workers).handler()))
 	}
 	if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		return flag.ErrHelp

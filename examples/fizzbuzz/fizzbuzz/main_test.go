@@ -45,6 +45,27 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+func TestThePrometheusSeesWhatTheCustomerSees(t *testing.T) {
+	worker := httptest.NewServer(api())
+	defer worker.Close()
+	shop := httptest.NewServer(observed(newBalancer([]string{strings.TrimPrefix(worker.URL, "http://")}).handler()))
+	defer shop.Close()
+	for _, path := range []string{"/api/v1/", "/api/v1/?n=7", "/api/v1/?n=0", "/nowhere"} {
+		get(t, shop.URL+path)
+	}
+	worker.Close()
+	get(t, shop.URL+"/api/v1/")
+	_, metrics := get(t, shop.URL+"/metrics")
+	for _, line := range []string{
+		`http_requests_total{code="200"} 2`, `http_requests_total{code="400"} 1`, `http_requests_total{code="404"} 1`, `http_requests_total{code="502"} 1`,
+		`http_request_duration_seconds_bucket{le="0.25"} 5`, "http_request_duration_seconds_count 5",
+	} {
+		if !strings.Contains(metrics+"\n", line+"\n") {
+			t.Errorf("the metrics lack %s:\n%s", line, metrics)
+		}
+	}
+}
+
 // The claim of the game day, in small: the workers die and come back, one at a time, under load, and nobody notices.
 func TestBalancerHidesADyingWorker(t *testing.T) {
 	a, b := startWorker(t, "127.0.0.1:0"), startWorker(t, "127.0.0.1:0")
