@@ -31,6 +31,7 @@ var rows = []row{
 	{"scheduling jitter", jitterRow},
 	{"http.load throughput", throughputRow},
 	{"http.load percentiles", percentilesRow},
+	{"cost of BPF", watchRow},
 	{"memory of an hour", memoryRow},
 }
 

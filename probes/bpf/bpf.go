@@ -81,7 +81,7 @@ func define[A any](s sort, call spec.Call, sample any, trace tracefs, check func
 		if err != nil {
 			return nil, err
 		}
-		return open(s, f, trace)
+		return open(s, f, trace, maxEntries(s))
 	})
 }
 

@@ -31,9 +31,14 @@ const (
 )
 
 // RefusedError says why this machine does not let chaos watch, and what to do.
-type RefusedError struct{ Why, Help string }
+type RefusedError struct {
+	Why, Help string
+	Privilege bool // for want of a capability, which is looked at first
+}
 
 func (e *RefusedError) Error() string { return e.Why + "; " + e.Help }
+
+func refused(why, help string) error { return &RefusedError{Why: why, Help: help} }
 
 var errNoTracepoint = errors.New("this kernel lacks the tracepoint")
 
@@ -46,9 +51,14 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// maxEntries bounds a table, in the kernel and in the runner: an entry stays for up to two periods, and what finds no room
-// is counted as lost. A table of paths takes 12MB in the kernel for 32768.
-var maxEntries = map[sort]uint32{opens: 32768, execs: 16384, flows: 16384}
+// A table is bounded, in the kernel and in the runner: an entry stays for up to two periods, and what finds no room is
+// counted as lost. 32768 paths take 12MB in the kernel.
+func maxEntries(s sort) uint32 {
+	if s == opens {
+		return 32768
+	}
+	return 16384
+}
 
 // watch is a set of loaded programs. The kernel removes them with their descriptors, so with this process at the latest.
 type watch struct {
@@ -64,7 +74,7 @@ type attachable struct {
 }
 
 // load looks around, and loads the programs of a sort without attaching them.
-func load(s sort, trace tracefs) (_ *watch, err error) {
+func load(s sort, trace tracefs, entries uint32) (_ *watch, err error) {
 	if err := mayWatch(); err != nil {
 		return nil, err
 	}
@@ -82,7 +92,7 @@ func load(s sort, trace tracefs) (_ *watch, err error) {
 	if s == flows {
 		key = 40
 	}
-	if w.table, err = newMap(ebpf.Hash, key, 24, maxEntries[s]); err != nil {
+	if w.table, err = newMap(ebpf.Hash, key, 24, entries); err != nil {
 		return nil, err
 	}
 	if w.lost, err = newMap(ebpf.Array, 4, 8, 1); err != nil {
@@ -106,11 +116,11 @@ func mayWatch() error {
 	if err := unix.Capget(&header, &data[0]); err == nil {
 		caps := uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
 		if has := func(bit int) bool { return caps&(1<<bit) != 0 }; !has(unix.CAP_SYS_ADMIN) && !(has(unix.CAP_BPF) && has(unix.CAP_PERFMON)) {
-			return &RefusedError{"watching the kernel takes CAP_BPF and CAP_PERFMON, which this user lacks", "run as root"}
+			return &RefusedError{Why: "watching the kernel takes CAP_BPF and CAP_PERFMON, which this user lacks", Help: "run as root", Privilege: true}
 		}
 	}
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPidNamespace {
-		return &RefusedError{"chaos runs in a container whose process ids are not those of the kernel", "give it those of the host, as with docker run --pid host"}
+		return refused("chaos runs in a container whose process ids are not those of the kernel", "give it those of the host, as with docker run --pid host")
 	}
 	return nil
 }
@@ -118,7 +128,7 @@ func mayWatch() error {
 func newMap(kind ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "chaos", Type: kind, KeySize: key, ValueSize: value, MaxEntries: entries})
 	if err != nil {
-		return nil, &RefusedError{"the kernel refuses a BPF map: " + plain(err), "see kernel.unprivileged_bpf_disabled, and what a container or lockdown forbids"}
+		return nil, refused("the kernel refuses a BPF map: "+plain(err), "see kernel.unprivileged_bpf_disabled, and what a container or lockdown forbids")
 	}
 	return m, nil
 }
@@ -132,10 +142,10 @@ func newProgram(kind ebpf.ProgramType, code asm.Instructions) (*ebpf.Program, er
 		if n := len(rejected.Log); n > 0 {
 			reason = strings.TrimSpace(rejected.Log[max(0, n-2)])
 		}
-		return nil, &RefusedError{"the kernel refuses the BPF program: " + reason, "run a newer kernel"}
+		return nil, refused("the kernel refuses the BPF program: "+reason, "run a newer kernel")
 	}
 	if err != nil {
-		return nil, &RefusedError{"the kernel refuses the BPF program: " + plain(err), "see what a container or lockdown forbids (/sys/kernel/security/lockdown)"}
+		return nil, refused("the kernel refuses the BPF program: "+plain(err), "see what a container or lockdown forbids (/sys/kernel/security/lockdown)")
 	}
 	return p, nil
 }
@@ -157,7 +167,7 @@ func ownInode(at offsets) (uint64, error) {
 		err = cell.Lookup(uint32(0), &inode)
 	}
 	if err != nil || inode == 0 {
-		return 0, &RefusedError{"the kernel does not tell which program chaos is, so chaos could not be left out", "run Linux 5.10 or newer"}
+		return 0, refused("the kernel does not tell which program chaos is, so chaos could not be left out", "run Linux 5.10 or newer")
 	}
 	return inode, nil
 }
@@ -225,10 +235,10 @@ func explain(err error) error {
 	}
 	for name, version := range since {
 		if strings.HasSuffix(err.Error(), name) {
-			return &RefusedError{err.Error(), "run Linux " + version + " or newer"}
+			return refused(err.Error(), "run Linux "+version+" or newer")
 		}
 	}
-	return &RefusedError{err.Error(), "run a kernel with CONFIG_FTRACE_SYSCALLS"}
+	return refused(err.Error(), "run a kernel with CONFIG_FTRACE_SYSCALLS")
 }
 
 // attach lets the programs count from now on.
@@ -243,7 +253,7 @@ func (w *watch) attach() error {
 			}
 		}
 		if err != nil {
-			return &RefusedError{fmt.Sprintf("the kernel refuses to attach to tracepoint %s: %s", p.name, plain(err)), "see what a container or kernel.perf_event_paranoid forbids"}
+			return refused(fmt.Sprintf("the kernel refuses to attach to tracepoint %s: %s", p.name, plain(err)), "see what a container or kernel.perf_event_paranoid forbids")
 		}
 	}
 	return nil
@@ -273,7 +283,7 @@ func Refused(need string) (err error, ok bool) {
 	}
 	for s, of := range map[sort]string{opens: openTracepoint, execs: execTracepoint, flows: sendTracepoint} {
 		if of == tracepoint {
-			w, err := load(s, mountedTracefs)
+			w, err := load(s, mountedTracefs, 16)
 			if err != nil {
 				return err, true
 			}

@@ -41,14 +41,14 @@ func (o offsets) argument(n int) (int32, bool) {
 func findOffsets(s sort) (offsets, error) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
-		return nil, &RefusedError{"this kernel does not describe its types: there is no /sys/kernel/btf/vmlinux", "run a kernel with CONFIG_DEBUG_INFO_BTF"}
+		return nil, refused("this kernel does not describe its types: there is no /sys/kernel/btf/vmlinux", "run a kernel with CONFIG_DEBUG_INFO_BTF")
 	}
 	wanted := append([]string{}, members...)
 	switch s {
 	case opens:
 		names, ok := registers[runtime.GOARCH]
 		if !ok {
-			return nil, &RefusedError{"what is opened cannot be told on " + runtime.GOARCH, "run it on amd64 or arm64"}
+			return nil, refused("what is opened cannot be told on "+runtime.GOARCH, "run it on amd64 or arm64")
 		}
 		for _, n := range names {
 			if n != "" {
@@ -61,7 +61,7 @@ func findOffsets(s sort) (offsets, error) {
 	out := offsets{}
 	for _, name := range wanted {
 		if out[name], err = offsetOf(spec, name); err != nil {
-			return nil, &RefusedError{fmt.Sprintf("this kernel has no `%s`, which tells who did what: %v", name, err), "run a newer kernel"}
+			return nil, refused(fmt.Sprintf("this kernel has no `%s`, which tells who did what: %v", name, err), "run a newer kernel")
 		}
 	}
 	return out, nil

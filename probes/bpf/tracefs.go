@@ -23,28 +23,39 @@ const traceDir = "/sys/kernel/tracing"
 func mountedTracefs(use func(fs.FS) error) error {
 	var at unix.Statfs_t
 	if err := unix.Statfs(traceDir, &at); err != nil {
-		return &RefusedError{"this kernel has no tracepoints: there is no " + traceDir, "run a kernel with CONFIG_FTRACE, and mount /sys"}
+		return refused("this kernel has no tracepoints: there is no "+traceDir, "run a kernel with CONFIG_FTRACE, and mount /sys")
 	}
 	if at.Type == unix.TRACEFS_MAGIC {
 		return use(os.DirFS(traceDir))
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: Go ends the thread with the goroutine, and the namespace with it
-		done <- func() error {
-			for _, step := range []func() error{
-				func() error { return unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS) },
-				func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-				func() error {
-					return unix.Mount("tracefs", traceDir, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-				},
-			} {
-				if err := step(); err != nil {
-					return &RefusedError{fmt.Sprintf("tracefs is not mounted, and mounting it for chaos alone is refused: %s", plain(err)), "run as root, or mount it: mount -t tracefs tracefs " + traceDir}
-				}
+	return onOwnThread(func() error {
+		for _, step := range []func() error{
+			func() error { return unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS) },
+			func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+			func() error {
+				return unix.Mount("tracefs", traceDir, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+			},
+		} {
+			if err := step(); err != nil {
+				return refused("tracefs is not mounted, and mounting it for chaos alone is refused: "+plain(err), "run as root, or mount it: mount -t tracefs tracefs "+traceDir)
 			}
-			return use(os.DirFS(traceDir))
-		}()
+		}
+		return use(os.DirFS(traceDir))
+	})
+}
+
+// onOwnThread calls a function in a thread that ends with it.
+func onOwnThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the first thread does not end before the process does
+			err := onOwnThread(f)
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		done <- f() // never unlocked: so the thread ends with the goroutine
 	}()
 	return <-done
 }
@@ -63,7 +74,7 @@ func readTracepoint(root fs.FS, name string) (tracepoint, error) {
 		return tracepoint{}, fmt.Errorf("%w: %s", errNoTracepoint, name)
 	}
 	if err != nil {
-		return tracepoint{}, &RefusedError{fmt.Sprintf("the format of tracepoint %s cannot be read: %s", name, plain(err)), "run as root"}
+		return tracepoint{}, refused(fmt.Sprintf("the format of tracepoint %s cannot be read: %s", name, plain(err)), "run as root")
 	}
 	t := tracepoint{fields: map[string]int16{}}
 	for line := range strings.Lines(string(format)) {
@@ -95,7 +106,7 @@ func readTracepoint(root fs.FS, name string) (tracepoint, error) {
 func (t tracepoint) need(name string, fields ...string) error {
 	for _, f := range fields {
 		if _, ok := t.fields[f]; !ok {
-			return &RefusedError{fmt.Sprintf("tracepoint %s has no field `%s` in this kernel", name, f), "run a newer kernel"}
+			return refused(fmt.Sprintf("tracepoint %s has no field `%s` in this kernel", name, f), "run a newer kernel")
 		}
 	}
 	return nil

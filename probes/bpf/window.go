@@ -199,8 +199,8 @@ type stream struct {
 	missed uint64 // lost calls, of all windows so far
 }
 
-func open(s sort, f filter, trace tracefs) (*stream, error) {
-	w, err := load(s, trace)
+func open(s sort, f filter, trace tracefs, entries uint32) (*stream, error) {
+	w, err := load(s, trace, entries)
 	if err != nil {
 		return nil, err
 	}
