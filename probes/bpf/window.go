@@ -40,7 +40,7 @@ func (e entry) text() string {
 }
 
 // window is what happened in a stretch of time. Sums merge exactly. Of the entries the largest are kept: a window has up to
-// maxCount in the journal, a summary of windows up to maxMerged.
+// maxCount, which are in the journal, a summary of windows some maxMerged.
 type window struct {
 	sort    sort
 	top     int // how many are shown
@@ -109,7 +109,9 @@ func (w *window) Merge(m probes.Mergeable) {
 		e.N = n
 		w.list(e)
 	}
-	w.keep(maxMerged)
+	if len(w.entries) > 2*maxMerged { // not each time: sorting takes a while
+		w.keep(maxMerged)
+	}
 }
 
 var sampleTypes = func() map[sort]*value.Type {
