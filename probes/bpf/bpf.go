@@ -95,7 +95,7 @@ type OpensSample struct {
 	Count  int          `chaos:"count" help:"how often a file was opened"`
 	Failed int          `chaos:"failed" help:"how often opening failed, as for a file that is not there; not in count"`
 	Rate   *value.RateV `chaos:"rate" help:"count, per second"`
-	Files  []OpenedFile `chaos:"files" help:"those asked for most often, by process; in a summary from the 100 first of each period"`
+	Files  []OpenedFile `chaos:"files" help:"those asked for most often, by process; in a summary from four times as many of each period"`
 	Lost   int          `chaos:"lost" help:"calls that found the table full, and are counted nowhere else: more than 32768 different ones came within two periods"`
 }
 
@@ -125,7 +125,7 @@ type execsArgs struct {
 type ExecsSample struct {
 	Count    int          `chaos:"count" help:"how many programs were executed"`
 	Rate     *value.RateV `chaos:"rate" help:"count, per second"`
-	Programs []Program    `chaos:"programs" help:"those executed most often, by the process that started them; in a summary from the 100 first of each period"`
+	Programs []Program    `chaos:"programs" help:"those executed most often, by the process that started them; in a summary from four times as many of each period"`
 	Lost     int          `chaos:"lost" help:"executions that found the table full, and are counted nowhere else: more than 16384 different ones came within two periods"`
 }
 
@@ -157,7 +157,7 @@ type FlowsSample struct {
 	SendRate    *value.BandwidthV `chaos:"send_rate" help:"sent, per second"`
 	ReceiveRate *value.BandwidthV `chaos:"receive_rate" help:"received, per second"`
 	Connects    int               `chaos:"connects" help:"connections that processes began to open, also those that failed"`
-	Flows       []Flow            `chaos:"flows" help:"the largest, by process and peer; in a summary from the 100 first of each period"`
+	Flows       []Flow            `chaos:"flows" help:"the largest, by process and peer; in a summary from four times as many of each period"`
 	Lost        int               `chaos:"lost" help:"calls that found the table full, and are counted nowhere else: more than 16384 different flows came within two periods"`
 }
 

@@ -225,6 +225,17 @@ func TestWithoutPrivilegeOneMessageSaysWhy(t *testing.T) {
 	}
 }
 
+func TestInAProcessNamespaceOfItsOwnItRefuses(t *testing.T) {
+	needBPF(t)
+	cmd := exec.Command(program(t, "inside"))
+	cmd.Env = append(os.Environ(), roleVar+"=try")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "process ids are not those of the kernel") != 3 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // traced is a tracefs of the test's own.
 func traced(files map[string]string) tracefs {
 	root := fstest.MapFS{}

@@ -39,8 +39,8 @@ func (e entry) text() string {
 	return e.What
 }
 
-// window is what happened in a stretch of time. Sums merge exactly. Of the entries the largest are kept: a window has up to
-// maxCount, which are in the journal, a summary of windows some maxMerged.
+// window is what happened in a stretch of time. Sums merge exactly. Of the entries the largest are kept: of a window four
+// times as many as are shown, which go into the journal, and of a summary of windows some maxMerged.
 type window struct {
 	sort    sort
 	top     int // how many are shown
@@ -50,7 +50,10 @@ type window struct {
 	entries map[entry]counts
 }
 
-const maxMerged = 10 * maxCount
+const (
+	keptFor   = 4
+	maxMerged = 1000
+)
 
 func (w *window) add(e entry) {
 	for i, n := range e.N {
@@ -174,7 +177,7 @@ type windowState struct {
 
 // MarshalJSON writes the window into the journal.
 func (w *window) MarshalJSON() ([]byte, error) {
-	return json.Marshal(windowState{Top: w.top, Elapsed: w.elapsed, Sum: w.sum, Lost: w.lost, Entries: w.largest(maxCount)})
+	return json.Marshal(windowState{Top: w.top, Elapsed: w.elapsed, Sum: w.sum, Lost: w.lost, Entries: w.largest(keptFor * w.top)})
 }
 
 func restore(s sort, data json.RawMessage) (probes.Mergeable, error) {
@@ -249,7 +252,7 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 	w.lost, s.missed = missed-s.missed, missed
 	now := time.Now()
 	w.elapsed, s.since = now.Sub(s.since), now
-	w.keep(maxCount)
+	w.keep(keptFor * w.top)
 	return w.Value(), w
 }
 
