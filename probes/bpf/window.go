@@ -192,16 +192,23 @@ func restore(s sort, data json.RawMessage) (probes.Mergeable, error) {
 	return w, nil
 }
 
+// counted is a table of any kind of key.
+type counted interface {
+	read(func(entry)) error
+	sweep(func(entry))
+}
+
 // stream is an opened probe.
 type stream struct {
 	sort   sort
 	filter filter
 
-	mu     sync.Mutex
-	watch  *watch // nil once closed
-	read   func(func(entry)) error
+	mu    sync.Mutex
+	watch *watch // nil once closed
+	counted
 	since  time.Time
-	missed uint64 // lost calls, of all windows so far
+	missed uint64  // lost calls, of all windows so far
+	late   []entry // seen while sweeping: they belong to the next window
 }
 
 func open(s sort, f filter, trace tracefs, entries uint32) (*stream, error) {
@@ -211,9 +218,9 @@ func open(s sort, f filter, trace tracefs, entries uint32) (*stream, error) {
 	}
 	o := &stream{sort: s, filter: f, watch: w}
 	if s == flows {
-		o.read = newTable(w.table, showFlow).read
+		o.counted = newTable(w.table, showFlow)
 	} else {
-		o.read = newTable(w.table, showPath).read
+		o.counted = newTable(w.table, showPath)
 	}
 	return o, nil
 }
@@ -237,11 +244,16 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 		return value.NoData("the probe is closed"), nil
 	}
 	w := &window{sort: s.sort, top: s.filter.Count, entries: map[entry]counts{}}
-	err := s.read(func(e entry) {
+	take := func(e entry) {
 		if s.filter.passes(e) {
 			w.add(e)
 		}
-	})
+	}
+	for _, e := range s.late {
+		take(e)
+	}
+	s.late = s.late[:0]
+	err := s.read(take)
 	var missed uint64
 	if err == nil {
 		err = s.watch.lost.Lookup(uint32(0), &missed)
@@ -253,7 +265,17 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 	now := time.Now()
 	w.elapsed, s.since = now.Sub(s.since), now
 	w.keep(keptFor * w.top)
+	go s.tidy() // thousands of short-lived processes take a while, and Next is not to block
 	return w.Value(), w
+}
+
+// tidy takes out of the table what has gone quiet.
+func (s *stream) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watch != nil {
+		s.sweep(func(e entry) { s.late = append(s.late, e) })
+	}
 }
 
 // Close ends the counting.
