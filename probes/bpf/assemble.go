@@ -1,6 +1,8 @@
 package bpf
 
 import (
+	"unsafe"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 )
@@ -26,17 +28,26 @@ type (
 	counts [3]uint64
 )
 
+// The bits of a flowKey's side.
 const (
 	sideIn = 1 << iota
 	sideV6
+)
 
-	keyName   = 8 // the offsets of the fields
-	keyPath   = 24
-	keyPort   = 4
-	keySide   = 6
-	keyRemote = 24
+const (
+	pathKeySize = int16(unsafe.Sizeof(pathKey{}))
+	flowKeySize = int16(unsafe.Sizeof(flowKey{}))
+	countsSize  = int16(unsafe.Sizeof(counts{}))
 
-	// Which of the counts.
+	keyName    = int16(unsafe.Offsetof(pathKey{}.Name))
+	keyPath    = int16(unsafe.Offsetof(pathKey{}.Path))
+	keyPort    = int16(unsafe.Offsetof(flowKey{}.Port))
+	keySide    = int16(unsafe.Offsetof(flowKey{}.Side))
+	keyAddress = int16(unsafe.Offsetof(flowKey{}.Address))
+)
+
+// Which of the counts.
+const (
 	opened, failed           = 0, 1
 	executed                 = 0
 	sent, received, connects = 0, 1, 2
@@ -63,7 +74,7 @@ func newCode(at offsets, keySize int16, self uint64) *code {
 }
 
 func (c *code) key(field int16) int16 { return -c.keySize + field }
-func (c *code) fresh() int16          { return -c.keySize - 24 }
+func (c *code) fresh() int16          { return -c.keySize - countsSize }
 func (c *code) word() int16           { return c.fresh() - 8 }
 
 func (c *code) do(list ...asm.Instruction) { c.Instructions = append(c.Instructions, list...) }
@@ -80,9 +91,9 @@ func (c *code) copy(to int16, size int32, from asm.Register, offset int32) {
 	c.do(asm.FnProbeReadKernel.Call())
 }
 
-// follow replaces a pointer to a struct by the pointer that is a member of it; from nil it leads to nil.
-func (c *code) follow(r asm.Register, to asm.Register, member string) {
-	c.copy(c.word(), 8, r, c.at[member])
+// follow reads the pointer that is a member of a struct; from nil it leads to nil.
+func (c *code) follow(from, to asm.Register, member string) {
+	c.copy(c.word(), 8, from, c.at[member])
 	c.do(asm.LoadMem(to, asm.R10, c.word(), asm.DWord))
 }
 
@@ -142,12 +153,12 @@ func openProgram(at offsets, self uint64, t tracepoint, nth int, table, lost *eb
 		return nil, err
 	}
 	argument, _ := at.argument(nth)
-	c := newCode(at, 280, self)
+	c := newCode(at, pathKeySize, self)
 	c.begin()
 	c.who()
 	c.do(asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(asm.R1, asm.R0), asm.FnTaskPtRegs.Call(), asm.Mov.Reg(where, asm.R0))
 	c.copy(c.word(), 8, where, argument)
-	c.do(asm.LoadMem(asm.R3, asm.R10, c.word(), asm.DWord), asm.Mov.Imm(asm.R2, 256))
+	c.do(asm.LoadMem(asm.R3, asm.R10, c.word(), asm.DWord), asm.Mov.Imm(asm.R2, int32(len(pathKey{}.Path))))
 	c.stack(asm.R1, c.key(keyPath))
 	c.do(asm.FnProbeReadUserStr.Call())
 	c.do(asm.Mov.Imm(amount, 1), asm.Mov.Imm(where, 8*opened))
@@ -163,14 +174,14 @@ func execProgram(at offsets, self uint64, t tracepoint, table, lost *ebpf.Map) (
 	if err := t.need(execTracepoint, "filename"); err != nil {
 		return nil, err
 	}
-	c := newCode(at, 280, self)
+	c := newCode(at, pathKeySize, self)
 	c.begin()
 	c.follow(task, task, "task_struct.real_parent")
 	c.copy(c.key(0), 4, task, at["task_struct.tgid"])
 	c.follow(task, where, "task_struct.group_leader")
 	c.copy(c.key(keyName), 16, where, at["task_struct.comm"])
 	// The lower half of a __data_loc is where in the record the text is.
-	c.do(asm.LoadMem(asm.R3, record, t.fields["filename"], asm.Word), asm.And.Imm(asm.R3, 0xffff), asm.Add.Reg(asm.R3, record), asm.Mov.Imm(asm.R2, 256))
+	c.do(asm.LoadMem(asm.R3, record, t.fields["filename"], asm.Word), asm.And.Imm(asm.R3, 0xffff), asm.Add.Reg(asm.R3, record), asm.Mov.Imm(asm.R2, int32(len(pathKey{}.Path))))
 	c.stack(asm.R1, c.key(keyPath))
 	c.do(asm.FnProbeReadKernelStr.Call())
 	c.do(asm.Mov.Imm(amount, 1), asm.Mov.Imm(where, 8*executed))
@@ -191,7 +202,7 @@ func lengthProgram(at offsets, self uint64, name string, t tracepoint, which int
 	if err := t.need(name, "sk", "family", "protocol", "ret", "flags"); err != nil {
 		return nil, err
 	}
-	c := newCode(at, 40, self)
+	c := newCode(at, flowKeySize, self)
 	c.begin()
 	c.tcpOnly(t)
 	c.do(asm.LoadMemSX(amount, record, t.fields["ret"], asm.Word), asm.JSLE.Imm(amount, 0, "exit"))
@@ -220,7 +231,7 @@ func connectProgram(at offsets, self uint64, t tracepoint, table, lost *ebpf.Map
 	if err := t.need(stateTracepoint, "skaddr", "newstate", "family", "protocol"); err != nil {
 		return nil, err
 	}
-	c := newCode(at, 40, self)
+	c := newCode(at, flowKeySize, self)
 	c.begin()
 	c.tcpOnly(t)
 	c.do(asm.LoadMem(asm.R1, record, t.fields["newstate"], asm.Word), asm.JNE.Imm(asm.R1, stateSynSent, "exit"))
@@ -242,10 +253,10 @@ func (c *code) peer(t tracepoint, sock string) {
 	c.do(asm.LoadMem(asm.R1, asm.R10, c.key(keyPort), asm.Half), asm.HostTo(asm.BE, asm.R1, asm.Half), asm.StoreMem(asm.R10, c.key(keyPort), asm.R1, asm.Half))
 	c.do(asm.LoadMem(asm.R1, record, t.fields["family"], asm.Half), asm.JEq.Imm(asm.R1, afInet, "v4"), asm.JNE.Imm(asm.R1, afInet6, "exit"))
 	c.do(asm.StoreImm(asm.R10, c.key(keySide), sideV6, asm.Half))
-	c.copy(c.key(keyRemote), 16, where, c.at["sock_common.skc_v6_daddr"])
+	c.copy(c.key(keyAddress), 16, where, c.at["sock_common.skc_v6_daddr"])
 	c.do(asm.Ja.Label("named"))
 	c.do(asm.LoadMem(where, record, t.fields[sock], asm.DWord).WithSymbol("v4"))
-	c.copy(c.key(keyRemote), 4, where, c.at["sock_common.skc_daddr"])
+	c.copy(c.key(keyAddress), 4, where, c.at["sock_common.skc_daddr"])
 	c.do(asm.Mov.Imm(asm.R1, 0).WithSymbol("named"))
 }
 

@@ -73,15 +73,15 @@ func needs(tracepoint string) []spec.Need {
 	}
 }
 
-func define[A any](s sort, call spec.Call, sample any, trace tracefs, check func(A) (filter, error)) probes.Probe {
-	call.Name = "host." + string(s)
-	restore := func(data json.RawMessage) (probes.Mergeable, error) { return restore(s, data) }
+func define[A any](k kind, call spec.Call, sample any, trace tracefs, check func(A) (filter, error)) probes.Probe {
+	call.Name = "host." + string(k)
+	restore := func(data json.RawMessage) (probes.Mergeable, error) { return restore(k, data) }
 	return probes.DefineStream(call, sample, restore, func(_ context.Context, _ env.Env, in A) (probes.Streamer, error) {
 		f, err := check(in)
 		if err != nil {
 			return nil, err
 		}
-		return open(s, f, trace, maxEntries(s))
+		return open(k, f, trace, maxEntries(k))
 	})
 }
 

@@ -491,7 +491,7 @@ func TestWhatFindsNoRoomIsSaidToBeLost(t *testing.T) {
 
 func TestSummaryIsTheSumOfItsWindows(t *testing.T) {
 	of := func(path string, n uint64) *window {
-		w := &window{sort: opens, top: 2, elapsed: time.Second, lost: 1, entries: map[entry]counts{}}
+		w := &window{kind: opens, top: 2, elapsed: time.Second, lost: 1, entries: map[entry]counts{}}
 		w.add(entry{Pid: 7, Name: "a", What: path, N: counts{n, 1}})
 		w.add(entry{Pid: 7, Name: "a", What: "/both", N: counts{2, 0}})
 		return w
@@ -525,7 +525,7 @@ func TestSummaryIsTheSumOfItsWindows(t *testing.T) {
 		t.Errorf("from the journal: %s\nlive:             %s", got, v)
 	}
 	for range 3 * maxMerged {
-		w := &window{sort: opens, top: 2, entries: map[entry]counts{}}
+		w := &window{kind: opens, top: 2, entries: map[entry]counts{}}
 		w.add(entry{What: strconv.Itoa(len(a.entries)) + strconv.Itoa(int(a.sum[0])), N: counts{1}})
 		a.Merge(w)
 	}

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sort is one of the three things that are watched.
-type sort string
+// kind is one of the three things that are watched.
+type kind string
 
 const (
-	opens sort = "opens"
-	execs sort = "execs"
-	flows sort = "flows"
+	opens kind = "opens"
+	execs kind = "execs"
+	flows kind = "flows"
 )
 
 const (
@@ -53,8 +53,8 @@ func plain(err error) string {
 
 // A table is bounded, in the kernel and in the runner: an entry stays for up to two periods, and what finds no room is
 // counted as lost. 32768 paths take 12MB in the kernel.
-func maxEntries(s sort) uint32 {
-	if s == opens {
+func maxEntries(k kind) uint32 {
+	if k == opens {
 		return 32768
 	}
 	return 16384
@@ -73,12 +73,12 @@ type attachable struct {
 	prog *ebpf.Program
 }
 
-// load looks around, and loads the programs of a sort without attaching them.
-func load(s sort, trace tracefs, entries uint32) (_ *watch, err error) {
+// load looks around, and loads the programs of a kind without attaching them.
+func load(k kind, trace tracefs, entries uint32) (_ *watch, err error) {
 	if err := mayWatch(); err != nil {
 		return nil, err
 	}
-	at, err := findOffsets(s)
+	at, err := findOffsets(k)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +88,11 @@ func load(s sort, trace tracefs, entries uint32) (_ *watch, err error) {
 			w.close()
 		}
 	}()
-	key := uint32(280)
-	if s == flows {
-		key = 40
+	key := pathKeySize
+	if k == flows {
+		key = flowKeySize
 	}
-	if w.table, err = newMap(ebpf.Hash, key, 24, entries); err != nil {
+	if w.table, err = newMap(ebpf.Hash, uint32(key), uint32(countsSize), entries); err != nil {
 		return nil, err
 	}
 	if w.lost, err = newMap(ebpf.Array, 4, 8, 1); err != nil {
@@ -102,7 +102,7 @@ func load(s sort, trace tracefs, entries uint32) (_ *watch, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = trace(func(root fs.FS) error { return w.assemble(s, root, at, self) })
+	err = trace(func(root fs.FS) error { return w.assemble(k, root, at, self) })
 	return w, err
 }
 
@@ -125,17 +125,17 @@ func mayWatch() error {
 	return nil
 }
 
-func newMap(kind ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "chaos", Type: kind, KeySize: key, ValueSize: value, MaxEntries: entries})
+func newMap(of ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "chaos", Type: of, KeySize: key, ValueSize: value, MaxEntries: entries})
 	if err != nil {
 		return nil, refused("the kernel refuses a BPF map: "+plain(err), "see kernel.unprivileged_bpf_disabled, and what a container or lockdown forbids")
 	}
 	return m, nil
 }
 
-func newProgram(kind ebpf.ProgramType, code asm.Instructions) (*ebpf.Program, error) {
+func newProgram(of ebpf.ProgramType, code asm.Instructions) (*ebpf.Program, error) {
 	// The helpers that read the kernel's memory are for programs under the GPL only.
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "chaos", Type: kind, Instructions: code, License: "Dual MIT/GPL"})
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "chaos", Type: of, Instructions: code, License: "Dual MIT/GPL"})
 	var rejected *ebpf.VerifierError
 	if errors.As(err, &rejected) && !errors.Is(err, unix.EPERM) {
 		reason := rejected.Cause.Error()
@@ -172,8 +172,8 @@ func ownInode(at offsets) (uint64, error) {
 	return inode, nil
 }
 
-// assemble reads the tracepoints of a sort and loads a program for each.
-func (w *watch) assemble(s sort, root fs.FS, at offsets, self uint64) error {
+// assemble reads the tracepoints of a kind and loads a program for each.
+func (w *watch) assemble(k kind, root fs.FS, at offsets, self uint64) error {
 	add := func(name string, assemble func(t tracepoint) (asm.Instructions, error)) error {
 		t, err := readTracepoint(root, name)
 		if err != nil {
@@ -190,7 +190,7 @@ func (w *watch) assemble(s sort, root fs.FS, at offsets, self uint64) error {
 		w.programs = append(w.programs, attachable{name, t.id, p})
 		return nil
 	}
-	switch s {
+	switch k {
 	case opens:
 		for _, call := range []struct {
 			name     string
@@ -281,9 +281,9 @@ func Refused(need string) (err error, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	for s, of := range map[sort]string{opens: openTracepoint, execs: execTracepoint, flows: sendTracepoint} {
+	for k, of := range map[kind]string{opens: openTracepoint, execs: execTracepoint, flows: sendTracepoint} {
 		if of == tracepoint {
-			w, err := load(s, mountedTracefs, 16)
+			w, err := load(k, mountedTracefs, 16)
 			if err != nil {
 				return err, true
 			}

@@ -38,13 +38,13 @@ func (o offsets) argument(n int) (int32, bool) {
 }
 
 // findOffsets asks the kernel's description of its own types.
-func findOffsets(s sort) (offsets, error) {
+func findOffsets(k kind) (offsets, error) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, refused("this kernel does not describe its types: there is no /sys/kernel/btf/vmlinux", "run a kernel with CONFIG_DEBUG_INFO_BTF")
 	}
 	wanted := append([]string{}, members...)
-	switch s {
+	switch k {
 	case opens:
 		names, ok := registers[runtime.GOARCH]
 		if !ok {

@@ -34,7 +34,7 @@ func openAs(call uintptr, path []byte, flags uintptr) (int, syscall.Errno) {
 // watchRole watches everything, and prints the ids of its programs.
 func watchRole([]string) error {
 	var ids []string
-	for _, s := range []sort{opens, execs, flows} {
+	for _, s := range []kind{opens, execs, flows} {
 		w, err := load(s, mountedTracefs, 16)
 		if err != nil {
 			return err
@@ -56,9 +56,9 @@ func watchRole([]string) error {
 	return await()
 }
 
-// tryRole prints why each sort is refused.
+// tryRole prints why each kind is refused.
 func tryRole([]string) error {
-	for _, s := range []sort{opens, execs, flows} {
+	for _, s := range []kind{opens, execs, flows} {
 		w, err := load(s, mountedTracefs, 16)
 		if err == nil {
 			w.close()

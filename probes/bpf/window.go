@@ -42,7 +42,7 @@ func (e entry) text() string {
 // window is what happened in a stretch of time. Sums merge exactly. Of the entries the largest are kept: of a window four
 // times as many as are shown, which go into the journal, and of a summary of windows some maxMerged.
 type window struct {
-	sort    sort
+	kind    kind
 	top     int // how many are shown
 	elapsed time.Duration
 	sum     counts
@@ -117,9 +117,9 @@ func (w *window) Merge(m probes.Mergeable) {
 	}
 }
 
-var sampleTypes = func() map[sort]*value.Type {
-	out := map[sort]*value.Type{}
-	for s, sample := range map[sort]any{opens: OpensSample{}, execs: ExecsSample{}, flows: FlowsSample{}} {
+var sampleTypes = func() map[kind]*value.Type {
+	out := map[kind]*value.Type{}
+	for s, sample := range map[kind]any{opens: OpensSample{}, execs: ExecsSample{}, flows: FlowsSample{}} {
 		out[s] = value.Encode(sample).T
 		out[s].Name = "host." + string(s)
 	}
@@ -130,7 +130,7 @@ var sampleTypes = func() map[sort]*value.Type {
 func (w *window) Value() value.Value {
 	var sample any
 	list := w.largest(w.top)
-	switch w.sort {
+	switch w.kind {
 	case opens:
 		s := OpensSample{Count: int(w.sum[opened]), Failed: int(w.sum[failed]), Rate: perSecond[value.RateV](w, opened), Files: []OpenedFile{}, Lost: int(w.lost)}
 		for _, e := range list {
@@ -156,7 +156,7 @@ func (w *window) Value() value.Value {
 		}
 		sample = s
 	}
-	return value.EncodeAs(sampleTypes[w.sort], sample)
+	return value.EncodeAs(sampleTypes[w.kind], sample)
 }
 
 func perSecond[R ~float64](w *window, which int) *R {
@@ -180,12 +180,12 @@ func (w *window) MarshalJSON() ([]byte, error) {
 	return json.Marshal(windowState{Top: w.top, Elapsed: w.elapsed, Sum: w.sum, Lost: w.lost, Entries: w.largest(keptFor * w.top)})
 }
 
-func restore(s sort, data json.RawMessage) (probes.Mergeable, error) {
+func restore(k kind, data json.RawMessage) (probes.Mergeable, error) {
 	var state windowState
 	if err := json.Unmarshal(data, &state); err != nil || state.Top < 1 || state.Elapsed < 0 {
-		return nil, fmt.Errorf("the journalled window of host.%s cannot be read", s)
+		return nil, fmt.Errorf("the journalled window of host.%s cannot be read", k)
 	}
-	w := &window{sort: s, top: state.Top, elapsed: state.Elapsed, sum: state.Sum, lost: state.Lost, entries: map[entry]counts{}}
+	w := &window{kind: k, top: state.Top, elapsed: state.Elapsed, sum: state.Sum, lost: state.Lost, entries: map[entry]counts{}}
 	for _, e := range state.Entries {
 		w.list(e)
 	}
@@ -200,7 +200,7 @@ type counted interface {
 
 // stream is an opened probe.
 type stream struct {
-	sort   sort
+	kind   kind
 	filter filter
 
 	mu    sync.Mutex
@@ -211,13 +211,13 @@ type stream struct {
 	late   []entry // seen while sweeping: they belong to the next window
 }
 
-func open(s sort, f filter, trace tracefs, entries uint32) (*stream, error) {
-	w, err := load(s, trace, entries)
+func open(k kind, f filter, trace tracefs, entries uint32) (*stream, error) {
+	w, err := load(k, trace, entries)
 	if err != nil {
 		return nil, err
 	}
-	o := &stream{sort: s, filter: f, watch: w}
-	if s == flows {
+	o := &stream{kind: k, filter: f, watch: w}
+	if k == flows {
 		o.counted = newTable(w.table, showFlow)
 	} else {
 		o.counted = newTable(w.table, showPath)
@@ -243,7 +243,7 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 	if s.watch == nil {
 		return value.NoData("the probe is closed"), nil
 	}
-	w := &window{sort: s.sort, top: s.filter.Count, entries: map[entry]counts{}}
+	w := &window{kind: s.kind, top: s.filter.Count, entries: map[entry]counts{}}
 	take := func(e entry) {
 		if s.filter.passes(e) {
 			w.add(e)
