@@ -27,8 +27,8 @@ func allOn(trace tracefs) []probes.Probe {
 
 // who narrows down whose doings count.
 type who struct {
-	Pid   *int   `chaos:"pid" help:"only of the process with this id"`
-	Name  string `chaos:"name" help:"only of processes with this name, as ps -o comm shows it: at most 15 bytes"`
+	Pid   *int   `chaos:"pid" help:"only what the process with this id did"`
+	Name  string `chaos:"name" help:"only what processes with this name did, as ps -o comm shows it: at most 15 bytes"`
 	Count int    `chaos:"count" default:"5" help:"how many entries the list has at most, 1 to 100, the largest first; the sums are of all"`
 }
 
