@@ -40,7 +40,10 @@ func (e *RefusedError) Error() string { return e.Why + "; " + e.Help }
 
 func refused(why, help string) error { return &RefusedError{Why: why, Help: help} }
 
-var errNoTracepoint = errors.New("this kernel lacks the tracepoint")
+// missingTracepoint is the name of one that this kernel does not have.
+type missingTracepoint string
+
+func (m missingTracepoint) Error() string { return "this kernel lacks the tracepoint " + string(m) }
 
 // plain is the kernel's reason without the names of calls and files around it.
 func plain(err error) string {
@@ -203,7 +206,10 @@ func (w *watch) assemble(k kind, root fs.FS, at offsets, self uint64) error {
 			err := add(call.name, func(t tracepoint) (asm.Instructions, error) {
 				return openProgram(at, self, t, call.nth, w.table, w.lost)
 			})
-			if err != nil && !(call.optional && errors.Is(err, errNoTracepoint)) {
+			if errors.As(err, new(missingTracepoint)) && call.optional {
+				continue
+			}
+			if err != nil {
 				return explain(err)
 			}
 		}
@@ -213,7 +219,7 @@ func (w *watch) assemble(k kind, root fs.FS, at offsets, self uint64) error {
 			return execProgram(at, self, t, w.table, w.lost)
 		}))
 	}
-	for name, which := range map[string]int{sendTracepoint: sent, recvTracepoint: received} {
+	for which, name := range []string{sent: sendTracepoint, received: recvTracepoint} {
 		err := add(name, func(t tracepoint) (asm.Instructions, error) {
 			return lengthProgram(at, self, name, t, which, w.table, w.lost)
 		})
@@ -226,17 +232,14 @@ func (w *watch) assemble(k kind, root fs.FS, at offsets, self uint64) error {
 	}))
 }
 
-// since is the first version of Linux with a tracepoint that is not everywhere.
-var since = map[string]string{sendTracepoint: "6.3", recvTracepoint: "6.3", stateTracepoint: "4.16"}
-
+// explain says what to do about a tracepoint that is not there.
 func explain(err error) error {
-	if !errors.Is(err, errNoTracepoint) {
+	var missing missingTracepoint
+	switch {
+	case !errors.As(err, &missing):
 		return err
-	}
-	for name, version := range since {
-		if strings.HasSuffix(err.Error(), name) {
-			return refused(err.Error(), "run Linux "+version+" or newer")
-		}
+	case missing == sendTracepoint, missing == recvTracepoint:
+		return refused(err.Error(), "run Linux 6.3 or newer")
 	}
 	return refused(err.Error(), "run a kernel with CONFIG_FTRACE_SYSCALLS")
 }

@@ -42,15 +42,12 @@ func watchRole([]string) error {
 		if err := w.attach(); err != nil {
 			return err
 		}
-		for _, p := range w.programs {
-			info, err := p.prog.Info()
-			if err != nil {
-				return err
-			}
-			id, _ := info.ID()
-			ids = append(ids, strconv.Itoa(int(id)))
-		}
 		defer w.close()
+		more, err := w.ids()
+		if err != nil {
+			return err
+		}
+		ids = append(ids, more...)
 	}
 	fmt.Println(strings.Join(ids, " "))
 	return await()
@@ -105,6 +102,28 @@ func TestSIGKILLLeavesNoProgramInTheKernel(t *testing.T) {
 	}
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
+	gone(t, ids)
+}
+
+// ids are those of the programs of a watch.
+func (w *watch) ids() (out []string, err error) {
+	for _, p := range w.programs {
+		info, err := p.prog.Info()
+		if err != nil {
+			return nil, err
+		}
+		id, _ := info.ID()
+		out = append(out, strconv.Itoa(int(id)))
+	}
+	return out, nil
+}
+
+// gone waits until none of the programs is in the kernel.
+func gone(t *testing.T, ids []string) {
+	t.Helper()
+	if len(ids) == 0 {
+		t.Fatal("there were no programs")
+	}
 	for end := time.Now().Add(10 * time.Second); len(left(t, ids)) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still in the kernel: %v of %v", left(t, ids), ids)
@@ -118,24 +137,36 @@ func TestClosingRemovesThePrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []string
-	for _, p := range w.programs {
-		info, err := p.prog.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, _ := info.ID()
-		ids = append(ids, strconv.Itoa(int(id)))
+	ids, err := w.ids()
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := w.attach(); err != nil {
 		t.Fatal(err)
 	}
 	w.close()
-	for end := time.Now().Add(10 * time.Second); len(left(t, ids)) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still in the kernel: %v of %v", left(t, ids), ids)
-		}
+	gone(t, ids)
+}
+
+func TestWhatCannotStartLeavesNothing(t *testing.T) {
+	needBPF(t)
+	f, err := newFilter(who{Count: 5}, "")
+	if err != nil {
+		t.Fatal(err)
 	}
+	s, err := open(flows, f, mountedTracefs, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := s.watch.ids()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.watch.programs[2].id = 1 << 40 // no tracepoint has it
+	if err := s.Start(context.Background()); err == nil || !strings.HasPrefix(err.Error(), "the kernel refuses to attach to tracepoint sock:inet_sock_set_state: ") {
+		t.Errorf("it starts: %v", err)
+	}
+	gone(t, ids) // though nobody closed it
 }
 
 // mounts is what each thread of this process sees mounted.
@@ -253,9 +284,8 @@ func TestAMissingTracepointIsNamed(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		{"host.opens", nil, "this kernel lacks the tracepoint: syscalls:sys_exit_openat; run a kernel with CONFIG_FTRACE_SYSCALLS"},
-		{"host.flows", nil, "this kernel lacks the tracepoint: sock:sock_"},
-		{"host.flows", nil, "run Linux 6.3 or newer"},
+		{"host.opens", nil, "this kernel lacks the tracepoint syscalls:sys_exit_openat; run a kernel with CONFIG_FTRACE_SYSCALLS"},
+		{"host.flows", nil, "this kernel lacks the tracepoint sock:sock_send_length; run Linux 6.3 or newer"},
 		{"host.execs", map[string]string{"sched/sched_process_exec/format": head}, "tracepoint sched:sched_process_exec has no field `filename` in this kernel; run a newer kernel"},
 		{"host.execs", map[string]string{"sched/sched_process_exec/format": "ID: 9\n\tfield:int filename;\tsize:4;\n"}, "cannot be understood"},
 	} {

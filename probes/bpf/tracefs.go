@@ -71,7 +71,7 @@ func readTracepoint(root fs.FS, name string) (tracepoint, error) {
 	dir := "events/" + strings.Replace(name, ":", "/", 1)
 	format, err := fs.ReadFile(root, dir+"/format")
 	if errors.Is(err, fs.ErrNotExist) {
-		return tracepoint{}, fmt.Errorf("%w: %s", errNoTracepoint, name)
+		return tracepoint{}, missingTracepoint(name)
 	}
 	if err != nil {
 		return tracepoint{}, refused(fmt.Sprintf("the format of tracepoint %s cannot be read: %s", name, plain(err)), "run as root")

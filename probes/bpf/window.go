@@ -233,7 +233,18 @@ func (s *stream) Start(context.Context) error {
 		return errors.New("the probe is closed")
 	}
 	s.since = time.Now()
-	return s.watch.attach()
+	if err := s.watch.attach(); err != nil {
+		s.end() // nobody closes what did not start
+		return err
+	}
+	return nil
+}
+
+func (s *stream) end() {
+	if s.watch != nil {
+		s.watch.close()
+		s.watch = nil
+	}
 }
 
 // Next closes the window.
@@ -282,9 +293,6 @@ func (s *stream) tidy() {
 func (s *stream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watch != nil {
-		s.watch.close()
-		s.watch = nil
-	}
+	s.end()
 	return nil
 }
