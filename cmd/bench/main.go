@@ -32,6 +32,7 @@ var rows = []row{
 	{"http.load throughput", throughputRow},
 	{"http.load percentiles", percentilesRow},
 	{"host probes", hostRow},
+	{"cost of BPF", watchRow},
 	{"memory of an hour", memoryRow},
 	{"safety", safetyRow},
 }

@@ -13,6 +13,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/spec"
+	"chaos/probes/bpf"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/command"
 	"chaos/runtime/stress"
@@ -167,8 +168,8 @@ var capabilities = map[string]capability{
 	"CAP_SYS_TIME":         {unix.CAP_SYS_TIME, "", "the clock"},
 	"CAP_DAC_OVERRIDE":     {unix.CAP_DAC_OVERRIDE, "what this user may write only", "files and folders of every user"},
 	"CAP_CHOWN":            {unix.CAP_CHOWN, "files of this user only", "files of every user"},
-	"CAP_BPF":              {unix.CAP_BPF, "", "programs in the kernel"},
-	"CAP_PERFMON":          {unix.CAP_PERFMON, "", "events of the kernel"},
+	"CAP_BPF":              {unix.CAP_BPF, "", allOfIt},
+	"CAP_PERFMON":          {unix.CAP_PERFMON, "", allOfIt},
 }
 
 // allOfIt is what root adds to what is for root only.
@@ -259,6 +260,18 @@ func (m machine) kernelFeature(name, install string) finding {
 			return miss("it "+missing.Why, missing.Help)
 		case err != nil:
 			return miss("what is mounted cannot be read", "mount /proc: mount -t proc proc /proc")
+		}
+		return f
+	}
+	if refused, ok := bpf.Refused(name); ok {
+		var why *bpf.RefusedError
+		switch {
+		case errors.As(refused, &why) && why.Privilege:
+			return miss("nobody else can try it", "")
+		case errors.As(refused, &why):
+			return miss(why.Why, why.Help)
+		case refused != nil:
+			return miss(refused.Error(), install)
 		}
 		return f
 	}

@@ -119,7 +119,7 @@ func TestDoctorAsRoot(t *testing.T) {
 	if code != 0 || !s.Root || len(s.RootAdds) > 0 || strings.Contains(text, "root would add") {
 		t.Errorf("exit %d, root %v, root adds %v\n%s", code, s.Root, s.RootAdds, text)
 	}
-	for name, lifetime := range map[string]string{"process.kill": "irreversible", "process.start": "kernel", "exec.run": "guardian", "disk.fill": "kernel", "process.state": ""} {
+	for name, lifetime := range map[string]string{"process.kill": "irreversible", "process.start": "kernel", "exec.run": "guardian", "disk.fill": "kernel", "process.state": "", "host.opens": "", "host.execs": "", "host.flows": ""} {
 		if c := s.call(t, name); c.Status != "yes" || c.Lifetime != lifetime {
 			t.Errorf("%s: status %s, lifetime %q, want yes and %q", name, c.Status, c.Lifetime, lifetime)
 		}
@@ -145,15 +145,18 @@ func TestDoctorAsNobody(t *testing.T) {
 	if code != 0 || s.Root || s.OK {
 		t.Errorf("exit %d, root %v, ok %v: without a file it exits with 0, and not everything can run\n%s", code, s.Root, s.OK, text)
 	}
-	for name, status := range map[string]string{"process.limit": "no", "process.kill": "partly", "network.occupy": "partly", "cpu.stress": "yes", "http.get": "yes"} {
+	for name, status := range map[string]string{"process.limit": "no", "process.kill": "partly", "network.occupy": "partly", "cpu.stress": "yes", "http.get": "yes", "host.opens": "no", "host.flows": "no"} {
 		if c := s.call(t, name); c.Status != status {
 			t.Errorf("%s: status %s, want %s", name, c.Status, status)
 		}
 	}
+	if c := s.call(t, "host.execs"); c.need("CAP_BPF").How != "run as root" || c.need("BPF on sched:sched_process_exec").Status != "no" {
+		t.Errorf("host.execs does not say how to get it: %+v", c)
+	}
 	if c := s.call(t, "process.limit"); c.Lifetime != "" || !strings.Contains(c.need("root").How, "run as root") {
 		t.Errorf("process.limit does not say how to get it: %+v", c)
 	}
-	for _, part := range []string{"root would add", "· process.limit: all of it", "· process.kill: processes of every user", "choose another with --runs DIR"} {
+	for _, part := range []string{"root would add", "· process.limit: all of it", "· host.opens: all of it", "· process.kill: processes of every user", "choose another with --runs DIR"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the text lacks %q:\n%s", part, text)
 		}
@@ -173,6 +176,8 @@ func TestDoctorAsNobody(t *testing.T) {
   inject { process.limit(pid: 77, pids: 5) for 1s } }`: 2,
 		`experiment "no such tool" { probe n = exec.output("no-such-tool-at-all")
   steady { expect n.exit_code == 0 } inject { wait 1s } }`: 2,
+		`experiment "watching" { probe f = host.flows()
+  steady { expect f.lost == 0 } }`: 2,
 		`experiment { `: 2,
 	}
 	for script, want := range scripts {

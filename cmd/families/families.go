@@ -14,6 +14,7 @@ import (
 	actnetwork "chaos/actions/network"
 	actprocess "chaos/actions/process"
 	"chaos/probes"
+	"chaos/probes/bpf"
 	"chaos/probes/dns"
 	probexec "chaos/probes/exec"
 	probfile "chaos/probes/file"
@@ -50,6 +51,7 @@ func All(asker ask.Asker) runtime.Registries {
 	p.Add(probfile.All()...)
 	p.Add(logfile.All()...)
 	p.Add(dns.All()...)
+	p.Add(bpf.All()...)
 	p.Add(probprocess.All()...)
 	p.Add(host.All()...)
 	p.Add(prom.All()...)

@@ -260,12 +260,18 @@ func (v *view) value(x value.Value) {
 	}
 	longest, widest := 0, 0
 	var rows [][3]string
+	below := map[string]string{} // the tables of fields that are lists of structs
 	for _, f := range x.T.Fields {
 		cell, there := m[f.Name]
 		text := "–"
-		if there && !cell.IsMissing() {
+		switch {
+		case there && !cell.IsMissing() && f.Type.Kind == value.List && f.Type.ElemType().Kind == value.Struct:
+			if text = "none"; len(cell.Items()) > 0 {
+				text, below[f.Name] = "", v.rows(f.Type.Elem, cell.Items())
+			}
+		case there && !cell.IsMissing():
 			text = v.hide(cell.Short())
-		} else if there {
+		case there:
 			text = "– " + cell.Why()
 		}
 		rows = append(rows, [3]string{f.Name, printable(strings.Join(strings.Fields(text), " ")), f.Help})
@@ -280,9 +286,54 @@ func (v *view) value(x value.Value) {
 		if help := room - max(utf8.RuneCountInString(cell), widest) - 2; help >= utf8.RuneCountInString(r[2]) && r[2] != "" {
 			line += strings.Repeat(" ", max(widest-utf8.RuneCountInString(cell), 0)+2) + v.paint("dim", r[2])
 		}
-		b.WriteString(line + "\n")
+		b.WriteString(strings.TrimRight(line, " ") + "\n" + below[r[0]])
 	}
 	io.WriteString(v.w, b.String())
+}
+
+// rows prints structs of one type below each other. The first column may be cut, and is as wide as there is room.
+func (v *view) rows(t *value.Type, items []value.Value) string {
+	lines := [][]string{t.FieldNames()}
+	for _, item := range items {
+		var line []string
+		for _, name := range t.FieldNames() {
+			text := "–"
+			switch cell := item.Get(name); {
+			case cell.IsMissing():
+			case cell.T.Kind == value.String:
+				text = cell.Text()
+			default:
+				text = cell.Short()
+			}
+			line = append(line, printable(strings.Join(strings.Fields(v.hide(text)), " ")))
+		}
+		lines = append(lines, line)
+	}
+	widths := make([]int, len(t.Fields))
+	room := v.width - 4
+	for i := range widths {
+		for _, line := range lines {
+			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
+		}
+		if i > 0 {
+			room -= widths[i] + 2
+		}
+	}
+	widths[0] = min(widths[0], max(room, 20))
+	var b strings.Builder
+	for n, line := range lines {
+		text := "    "
+		for i, cell := range line {
+			cell = cut(cell, widths[i])
+			text += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+		}
+		text = strings.TrimRight(text, " ")
+		if n == 0 {
+			text = v.paint("dim", text)
+		}
+		b.WriteString(text + "\n")
+	}
+	return b.String()
 }
 
 func cut(s string, n int) string {

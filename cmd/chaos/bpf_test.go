@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// needWatching skips where the kernel does not let this user watch it.
+func needWatching(t *testing.T) {
+	t.Helper()
+	m := lookAround("")
+	p, _ := registries().Probes.Probe("host.opens")
+	for _, n := range p.Spec().Needs {
+		f := m.need(n)
+		if f.Status == yes {
+			continue
+		}
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s: %s, and this is CI", n.Name, f.Detail)
+		}
+		t.Skipf("%s: %s", n.Name, f.Detail)
+	}
+}
+
+func TestWhatAScriptExecutesIsCountedInTheSummaryOfThePhase(t *testing.T) {
+	needWatching(t)
+	data, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := filepath.Join(t.TempDir(), "called")
+	if err := os.WriteFile(called, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "count" {
+  probe execs = host.execs(match: '^%[1]s$') every 100ms
+  probe opens = host.opens(name: "called") every 100ms
+  steady { expect execs.lost == 0 and opens.lost == 0 }
+  hypothesis {
+    expect during.execs.count == 7
+    expect during.execs.programs[0].path == %[1]q
+    expect during.opens.count >= 7
+    expect after.execs.count == 0
+  }
+  inject { repeat 7 { exec.run(%[1]q) } }
+}
+`, called)))
+	if code := p.code(); code != 0 {
+		t.Errorf("exit %d, want 0\n%s", code, p.output.String())
+	}
+}
+
+// watchers are the programs of ours in the kernel.
+func watchers(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = next
+		prog, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue // it has gone
+		}
+		if info, err := prog.Info(); err == nil && info.Name == "chaos" {
+			n++
+		}
+		prog.Close()
+	}
+}
+
+func TestSIGKILLOfTheRunnerEndsItsWatchersAndNobodyElseHoldsThem(t *testing.T) {
+	needWatching(t)
+	before := watchers(t)
+	pid := victim(t)
+	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "watch" {
+  setup { process.start("sleep", args: ["300"]) as beside }
+  probe opens = host.opens() every 100ms
+  probe flows = host.flows() every 100ms
+  steady { expect opens.lost >= 0 and flows.lost >= 0 and beside.pid > 0 }
+  inject { process.pause(pid: %d) for 5m }
+}
+`, pid)))
+	waitFor(t, "the pause", func() bool { return procState(pid) == "t" })
+	if n := watchers(t); n < before+5 {
+		t.Errorf("%d programs watch, want at least %d", n, before+5)
+	}
+	others := 0
+	for _, other := range p.living() {
+		if other == p.cmd.Process.Pid {
+			continue
+		}
+		others++
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", other))
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.Contains(to, "bpf") || strings.Contains(to, "perf_event") {
+				t.Errorf("process %d holds %s", other, to)
+			}
+		}
+	}
+	if others < 3 {
+		t.Errorf("%d processes beside the runner, want its helpers, its guardian and what it started", others)
+	}
+	p.cmd.Process.Kill()
+	waitFor(t, "the programs to go", func() bool { return watchers(t) <= before && len(p.living()) == 0 })
+}
