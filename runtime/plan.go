@@ -69,6 +69,9 @@ func (x *experiment) survey(ctx context.Context, lock func(*spec.Call, actions.P
 // surveyStep plans one step. The error is why it does not fit.
 func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check.Step, in inside, v *vars, lock func(*spec.Call, actions.Plan) error) (PlannedStep, error) {
 	row := describe(s, in)
+	if d, err := x.duration(s.For, v, 0); s.For != nil && row.Ends != "" && err == nil {
+		row.Ends = "after " + short(d)
+	}
 	args, missing := x.arguments(s.Call, v)
 	if missing != "" { // a handle, a loop name or a sample: known when the step is reached
 		row.later(x.origin(s.Call, in, v), missing)

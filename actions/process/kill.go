@@ -30,6 +30,7 @@ func kill() actions.Action {
 		Summary:  "Sends a signal to a process; one that the script started and that is dead already is left alone.",
 		Example:  `process.kill(match: "worker --queue mail", signal: "KILL")`,
 		Selects:  true,
+		Spares:   target.Spared,
 		Lifetime: string(actions.Irreversible),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_KILL", Install: "for processes of other users: run as root"}},
 	}, planKill)

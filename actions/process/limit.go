@@ -37,6 +37,7 @@ func limit() actions.Action {
 		Summary:  "Limits what a process and everything below it may use, in a cgroup made for it; at least one limit is given. A process that is started anew meanwhile is not limited.",
 		Example:  `process.limit(port: 5432, cpu: 20%, memory: 512MiB) for 30s`,
 		Selects:  true,
+		Spares:   target.Spared,
 		Undo:     "move everything back into the cgroups where it was, and remove the one made for it",
 		Lifetime: string(actions.Guardian),
 		Needs: []spec.Need{

@@ -41,6 +41,7 @@ func nice() actions.Action {
 		Summary:  "Sets the nice value of every thread of a process, so that the scheduler favours others, or it.",
 		Example:  `process.nice(match: "postgres: writer", value: 19) for 30s`,
 		Selects:  true,
+		Spares:   target.Spared,
 		Undo:     "give each thread the nice value that it had",
 		Lifetime: string(actions.Guardian),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_NICE", Install: "run as root, or raise the limit of `ulimit -e` for the target: a higher nice value must be lowered again at the end"}},

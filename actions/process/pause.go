@@ -26,6 +26,7 @@ func pause() actions.Action {
 		Summary:  "Stops every thread of a process, as SIGSTOP would, but by ptrace: whatever becomes of the run, the kernel lets it run on.",
 		Example:  `process.pause(port: 5432) for 10s`,
 		Selects:  true,
+		Spares:   target.Spared,
 		Undo:     "let it run on",
 		Lifetime: string(actions.Kernel),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_PTRACE", Install: "run as root; for processes of the same user kernel.yama.ptrace_scope=0 is enough"}},

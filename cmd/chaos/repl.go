@@ -23,6 +23,7 @@ import (
 
 type replFlags struct {
 	params  []string
+	file    string
 	secrets string
 	seed    uint64
 	runs    string
@@ -51,6 +52,7 @@ were typed, up to the first mistake. Exits with 0, or with 6 when something coul
 		},
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
+	c.Flags().StringVar(&f.file, "params", "", "take parameters from a JSON or YAML `FILE`; one that --param names as well is taken from there")
 	c.Flags().StringVar(&f.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
@@ -72,7 +74,7 @@ func bare(root *cobra.Command, code *int) {
 }
 
 func runREPL(f replFlags) (int, error) {
-	given, err := outside(scriptFlags{params: f.params, secrets: f.secrets})
+	given, err := outside(scriptFlags{params: f.params, file: f.file, secrets: f.secrets})
 	if err != nil {
 		return exitUsage, err
 	}
@@ -89,22 +91,20 @@ func runREPL(f replFlags) (int, error) {
 	if runs, err = filepath.Abs(runs); err != nil { // the guardian works in another folder
 		return exitUsage, err
 	}
+	width := func() int {
+		if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
+			return cols
+		}
+		return 100
+	}
 	cfg := repl.Config{
 		Options: runtime.Options{Registries: reg, Seed: f.seed, Dir: dir, RunsDir: runs, Version: version},
-		Check:   check.Options{Std: stdlib.FS(), Read: syntax.Load}, Reference: sync.OnceValue(reference), Given: given, Width: 100,
+		Check:   check.Options{Std: stdlib.FS(), Read: syntax.Load}, Reference: sync.OnceValue(reference), Given: given, Width: width,
 		Terminal: term.IsTerminal(int(os.Stdin.Fd())),
 		Colour:   colourful(os.Stdout) && !f.plain,
 	}
 	if cfg.Terminal {
-		if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
-			cfg.Width = cols
-		}
-		cfg.Lines, err = repl.Terminal(historyFile(runs), func() int {
-			if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
-				return cols
-			}
-			return 80
-		})
+		cfg.Lines, err = repl.Terminal(historyFile(runs), width)
 		if err != nil {
 			return exitUsage, fmt.Errorf("this terminal cannot be used: %w", err)
 		}

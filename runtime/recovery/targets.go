@@ -20,7 +20,11 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is being used by %s; wait for it, or stop it with `chaos stop`", e.Target, e.Holder)
+	holder := e.Holder
+	if holder == "" { // it has not said yet who it is
+		holder = "another run"
+	}
+	return fmt.Sprintf("%s is being used by %s; wait for it, or stop it with `chaos stop`", e.Target, holder)
 }
 
 // TargetLocks are the targets that this process has locked against other runs on the machine. The kernel unlocks them
@@ -40,9 +44,23 @@ func NewTargetLocks(holder string) *TargetLocks {
 	return &TargetLocks{dir: dir, holder: holder, held: map[string]*os.File{}}
 }
 
+func fileOf(id target.Identity) string {
+	return strings.NewReplacer("/", "_", "\x00", "_").Replace(fmt.Sprintf("%s-%s-%d", id.Kind, id.ID, id.Start))
+}
+
+// Free looks whether another run has locked a target, and locks nothing itself.
+func (l *TargetLocks) Free(id target.Identity) error {
+	path := filepath.Join(l.dir, fileOf(id))
+	if l.held[fileOf(id)] != nil || !locked(path) {
+		return nil
+	}
+	holder, _ := os.ReadFile(path)
+	return &LockedError{Target: id, Holder: string(holder)}
+}
+
 // Lock locks a target; a second time in the same run is no conflict.
 func (l *TargetLocks) Lock(id target.Identity) error {
-	name := strings.NewReplacer("/", "_", "\x00", "_").Replace(fmt.Sprintf("%s-%s-%d", id.Kind, id.ID, id.Start))
+	name := fileOf(id)
 	if l.held[name] != nil {
 		return nil
 	}

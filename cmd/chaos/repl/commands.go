@@ -35,7 +35,8 @@ func init() {
 		{"undo", "[N|all]", "undo the newest fault, the one with a number, or all", (*REPL).undo},
 		{"judge", "", "undo everything and decide the hypothesis", (*REPL).judge},
 		{"script", "", "the session so far, as a script", (*REPL).print},
-		{"save", "FILE", "write the session as a script", (*REPL).save},
+		{"save", "FILE", "write the session as a script; `:save! FILE` over one that is there", (*REPL).save},
+		{"save!", "FILE", "", (*REPL).saveOver},
 		{"load", "FILE [TITLE]", "take in a script, to be run section by section", (*REPL).load},
 		{"run", "SECTION", "run setup, steady, inject or rollback of what was loaded", (*REPL).runSection},
 		{"step", "", "show the next step of what was loaded, confirm it, judge it", (*REPL).step},
@@ -67,6 +68,9 @@ func (r *REPL) command(ctx context.Context, text string) (quit, ok bool) {
 
 func (r *REPL) help(context.Context, string) bool {
 	for _, c := range commands {
+		if c.help == "" { // named by another
+			continue
+		}
 		r.view.say("", "  ", fmt.Sprintf("%-19s %s", strings.TrimSpace(":"+c.name+" "+c.args), c.help))
 	}
 	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "watch EXPRESSION", "draw it live, until Ctrl-C"))
@@ -159,10 +163,9 @@ func (r *REPL) faults(context.Context, string) bool {
 	list := r.session.Faults()
 	if len(list) == 0 {
 		r.view.say("dim", "", "nothing is in place")
+		return true
 	}
-	for _, f := range list {
-		r.view.say("", "  ", faultLine(f))
-	}
+	r.view.faults(list)
 	return true
 }
 
@@ -247,8 +250,12 @@ func (r *REPL) print(context.Context, string) bool {
 	return true
 }
 
-// save writes the session as a script that checks and runs. It writes over no file.
-func (r *REPL) save(_ context.Context, arg string) bool {
+// save writes the session as a script that checks and runs. It writes over no file, saveOver does.
+func (r *REPL) save(_ context.Context, arg string) bool { return r.write(arg, os.O_EXCL) }
+
+func (r *REPL) saveOver(_ context.Context, arg string) bool { return r.write(arg, os.O_TRUNC) }
+
+func (r *REPL) write(arg string, existing int) bool {
 	if arg == "" {
 		r.view.say("bad", "✗ ", "into which file? `:save game-day.chaos`")
 		return false
@@ -268,7 +275,7 @@ func (r *REPL) save(_ context.Context, arg string) bool {
 		return false
 	}
 	path := r.path(arg)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|existing, 0o644)
 	if err == nil {
 		_, err = f.WriteString(text)
 		if cerr := f.Close(); err == nil {
@@ -277,7 +284,7 @@ func (r *REPL) save(_ context.Context, arg string) bool {
 	}
 	switch {
 	case errors.Is(err, os.ErrExist):
-		r.view.say("bad", "✗ ", fmt.Sprintf("there is a file `%s` already; choose another name", arg))
+		r.view.say("bad", "✗ ", fmt.Sprintf("there is a file `%s` already: choose another name, or write over it with `:save! %s`", arg, arg))
 	case err != nil:
 		r.view.say("bad", "✗ ", fmt.Sprintf("`%s` cannot be written: %s", arg, plain(err)))
 	default:
@@ -297,6 +304,11 @@ func plain(err error) string {
 
 // path is a file as it was typed; relative ones start where chaos was started.
 func (r *REPL) path(arg string) string {
+	if rest, ok := strings.CutPrefix(arg, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
 	if filepath.IsAbs(arg) {
 		return arg
 	}

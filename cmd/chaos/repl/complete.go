@@ -64,7 +64,7 @@ func (r *REPL) completeCommand(name, arg string) ([]string, int) {
 		for _, w := range stages {
 			out = append(out, string(w))
 		}
-	case "load", "save":
+	case "load", "save", "save!":
 		return files(r.cfg.Options.Dir, arg)
 	}
 	return matching(out, arg)

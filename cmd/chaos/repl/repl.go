@@ -29,7 +29,7 @@ type Config struct {
 	Lines     Lines
 	Terminal  bool // somebody sits there: questions are asked
 	Colour    bool
-	Width     int
+	Width     func() int // of the terminal, which may be resized
 }
 
 // REPL is one session at the prompt.
@@ -58,7 +58,7 @@ const ExitUsage = 2
 // New makes a session. Nothing is started yet.
 func New(cfg Config) *REPL {
 	r := &REPL{cfg: cfg}
-	r.view = &view{w: cfg.Lines.Out(), colour: cfg.Colour, width: max(min(cfg.Width, 110), 40), steps: map[int]event.StepStarted{}}
+	r.view = &view{w: cfg.Lines.Out(), colour: cfg.Colour, columns: cfg.Width, steps: map[int]event.StepStarted{}}
 	o := cfg.Options
 	o.Sinks = append(o.Sinks, r.view)
 	r.session = runtime.NewSession(o, 0)
@@ -76,6 +76,9 @@ const (
 
 // Run reads and runs inputs until there are no more, then undoes everything. The code is 0, or 6 when something is left.
 func (r *REPL) Run() int {
+	if r.cfg.Terminal {
+		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help lists the commands", "Tab completes", "Ctrl-D undoes everything and leaves"))
+	}
 	var buffer []string
 	for {
 		p := prompt
@@ -296,17 +299,27 @@ func (r *REPL) fails(ctx context.Context, err error) bool {
 
 // bind gives the parameters and secrets of a checked book their values.
 func (r *REPL) bind(c *checked) (*check.Bound, bool) {
-	known := map[string]string{}
-	for _, p := range c.script.AllParams() {
-		if v, ok := r.cfg.Given.Flags[p.Name]; ok {
-			known[p.Name] = v
+	given, sources := r.cfg.Given, c.sources
+	given.Flags = map[string]string{}
+	params := c.script.AllParams()
+	declared := func(name string) bool {
+		return slices.ContainsFunc(params, func(p *check.Param) bool { return p.Name == name })
+	}
+	for name, v := range r.cfg.Given.Flags { // the others may be declared later
+		if declared(name) {
+			given.Flags[name] = v
 		}
 	}
-	bound, ds := check.Bind(c.script, c.script.AllParams(), check.Given{Flags: known, Env: r.cfg.Given.Env, Secret: r.cfg.Given.Secret})
+	if given.File != nil {
+		file := *given.File
+		file.Ignore = func(name string) bool { return !declared(name) }
+		given.File, sources = &file, append(slices.Clone(sources), file.Text())
+	}
+	bound, ds := check.Bind(c.script, params, given)
 	for i := range ds {
 		ds[i] = c.mapped(ds[i])
 	}
-	return &bound, !r.show(ds, c.sources...)
+	return &bound, !r.show(ds, sources...)
 }
 
 // use lets the session see a checked book, for one input.

@@ -282,6 +282,20 @@ func (r *REPL) definesProbe(name string, c chunk) bool {
 
 // sample calls a probe once and shows what it saw.
 func (r *REPL) sample(ctx context.Context, c chunk) bool {
+	probe, ok := r.called(c)
+	if !ok {
+		return false
+	}
+	v, err := r.session.Sample(ctx, probe)
+	if err != nil {
+		return r.fails(ctx, err)
+	}
+	r.value(v)
+	return true
+}
+
+// called is the probe that a call amounts to, which has no name.
+func (r *REPL) called(c chunk) (*check.Probe, bool) {
 	p := &piece{src: c.src, from: c.from, to: c.to, prefix: "probe " + hiddenName + " =\n", where: inMember, hidden: true}
 	mention := &piece{src: diag.NewSource("mention", hiddenName), to: len(hiddenName), prefix: "let " + hiddenName + "_ =\n", where: inject, hidden: true}
 	ck := r.book.with(p).with(mention).check()
@@ -291,19 +305,13 @@ func (r *REPL) sample(ctx context.Context, c chunk) bool {
 		}
 	}
 	if r.show(ck.diags, ck.sources...) || !r.use(ck) {
-		return false
+		return nil, false
 	}
-	for _, probe := range ck.def.Probes {
-		if probe.Name != hiddenName {
-			continue
-		}
-		v, err := r.session.Sample(ctx, probe.Call)
-		if err != nil {
-			return r.fails(ctx, err)
-		}
-		r.value(v)
+	i := slices.IndexFunc(ck.def.Probes, func(p *check.Probe) bool { return p.Name == hiddenName })
+	if i < 0 {
+		return nil, false
 	}
-	return true
+	return ck.def.Probes[i], true
 }
 
 // statement reads what the book has to know of a step: the name of its result, and where its `for` stands.
@@ -557,14 +565,27 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 	return true
 }
 
-// watch draws a live line of values.
+// watch draws a live line of values: of an expression at each new sample of its probes, or of a call of a probe.
 func (r *REPL) watch(ctx context.Context, c chunk) bool {
 	from := c.tokens[1].Off
-	e, ok := r.typed(chunk{src: c.src, from: from, to: c.to, tokens: c.tokens[1:]})
-	if !ok {
-		return false
+	part := chunk{src: c.src, from: from, to: c.to, tokens: c.tokens[1:]}
+	var follow func(see func(value.Value)) error
+	if part.classify(r.cfg.Options.Registries, r.callable) == kCall {
+		probe, ok := r.called(part)
+		if !ok {
+			return false
+		}
+		follow = func(see func(value.Value)) error {
+			return r.session.Follow(ctx, probe, func(v value.Value) bool { see(v); return true })
+		}
+	} else {
+		e, ok := r.typed(part)
+		if !ok {
+			return false
+		}
+		follow = func(see func(value.Value)) error { return r.session.Watch(ctx, e, see) }
 	}
-	s := &spark{view: r.view, name: c.src.Text[from:c.to]}
+	s := &spark{view: r.view, name: syntax.OneLine(c.src, c.src.Span(from, c.to))}
 	seen := make(chan value.Value, 64)
 	finished := make(chan struct{})
 	go func() {
@@ -573,7 +594,7 @@ func (r *REPL) watch(ctx context.Context, c chunk) bool {
 			s.add(v)
 		}
 	}()
-	err := r.session.Watch(ctx, e, func(v value.Value) {
+	err := follow(func(v value.Value) {
 		select {
 		case seen <- v: // never block the board
 		default:
