@@ -302,8 +302,13 @@ func (s *Session) endRound(ctx context.Context, hurry, last bool) {
 	x := s.x
 	s.live()
 	var err error
-	if x.ctx.Err() != nil {
+	switch {
+	case x.ctx.Err() != nil:
 		err = context.Cause(x.ctx)
+	case hurry && last: // only a signal is in such a hurry
+		a := &abort{by: "signal", text: "interrupted by a signal"}
+		x.stream.Emit(event.Abort{By: a.by, Text: a.text})
+		err = a
 	}
 	injected := !x.injectAt.IsZero()
 	if injected && err == nil && !hurry {

@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 )
 
 var updatePlans = flag.Bool("update-plans", false, "write testdata/plan anew")
@@ -370,6 +373,34 @@ func errorsOf(list ...error) error {
 		}
 	}
 	return nil
+}
+
+// A target that another run holds is said by the plan already, in the words of the run; and the plan takes it from nobody.
+func TestPlanSaysWhoHoldsATarget(t *testing.T) {
+	pid := victim(t)
+	id, err := target.ProcessIdentity(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := writeScript(t, fmt.Sprintf("experiment \"held\" {\n  probe st = process.state(pid: %[1]d)\n  steady { expect st.running }\n  inject { process.pause(pid: %[1]d) for 1ms }\n}\n", pid))
+	other := recovery.NewTargetLocks("run 20200101-000000-abcd (pid 4711)")
+	if err := other.Lock(id); err != nil {
+		t.Fatal(err)
+	}
+	_, fromPlan, code := asCommand(t, "plan", script)
+	_, fromRun, runCode := asCommand(t, "script", script)
+	other.Close()
+	const want = "is being used by run 20200101-000000-abcd (pid 4711)"
+	if code != exitUsage || runCode != exitUsage || !strings.Contains(fromPlan, want) || !strings.Contains(fromRun, want) {
+		t.Errorf("plan exits with %d and says\n%s\nscript exits with %d and says\n%s", code, fromPlan, runCode, fromRun)
+	}
+	if _, problems, code := asCommand(t, "plan", script); code != 0 {
+		t.Errorf("it was let go, but exit %d:\n%s", code, problems)
+	}
+	if err := other.Lock(id); err != nil {
+		t.Errorf("the plan holds it: %v", err)
+	}
+	other.Close()
 }
 
 // What somebody writes into a script must not become HTML, a mention or a broken table in a pull request.

@@ -26,7 +26,7 @@ func prompted(t testing.TB) (*REPL, *bytes.Buffer) {
 	reg := families.All(nil)
 	dir := t.TempDir()
 	r := New(Config{
-		Options: runtime.Options{Registries: reg, Dir: dir, RunsDir: filepath.Join(dir, "runs")}, Width: 100,
+		Options: runtime.Options{Registries: reg, Dir: dir, RunsDir: filepath.Join(dir, "runs")}, Width: func() int { return 100 },
 		Check: check.Options{Std: stdlib.FS(), Read: syntax.Load}, Reference: func() *doc.Reference { return doc.New(reg, nil) },
 		Lines: Piped(strings.NewReader(""), &out),
 	})
@@ -49,17 +49,36 @@ func TestCompletion(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.cfg.Options.Dir, "game.chaos"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	enter(t, r, out, `let limit = 3s`, `probe home = http.get("http://127.0.0.1:1/")`, `probe load = http.load("http://127.0.0.1:1/")`, `param base = "x"`)
+	enter(t, r, out, `use "std/faults"`, "action hurt(what, how_long = 2s) {\n  process.pause(what) for how_long\n}", `let limit = 3s`, `probe home = http.get("http://127.0.0.1:1/")`, `probe load = http.load("http://127.0.0.1:1/")`, `param base = "x"`)
 	for _, c := range []struct {
 		before string
 		want   []string // among the candidates
 		not    []string
 		part   int
 	}{
-		{"", []string{"process.", "http.", "probe ", "expect ", "home", "limit", "len(", "watch "}, nil, 0},
+		{"", []string{"process.", "http.", "probe ", "expect ", "home", "limit", "watch ", "hurt(", "faults."}, []string{"len("}, 0},
 		{"pro", []string{"probe ", "process."}, []string{"http."}, 3},
 		{"process.pa", []string{"pause("}, []string{"kill("}, 2},
-		{"process.pause(", []string{"pid: ", "match: ", "home"}, nil, 0},
+		{"process.pause(", []string{"pid: ", "match: ", "home"}, []string{"len(", "for "}, 0},
+		{"process.pause(pid: le", []string{"len("}, []string{"match: "}, 2},
+		{"process.start(\"sleep\", ", []string{"args: "}, []string{"command: "}, 0},
+		{"process.start(\"sleep\" ", nil, []string{"args: ", "home"}, 0},
+		{"process.kill(pid: 3, signal: \"SIGT", []string{`SIGTERM"`}, []string{`SIGHUP"`}, 4},
+		{"http.send(\"x\", undo: {", []string{"limit"}, []string{"wait ", "url: "}, 0},
+		{"repeat 2 { process.pause(", []string{"pid: "}, nil, 0},
+		{"process.pause(pid: max(1, 2), ", []string{"match: "}, []string{"pid: "}, 0},
+		{"hurt(", []string{"what: ", "how_long: ", "limit"}, nil, 0},
+		{"hurt(limit, ", []string{"how_long: "}, []string{"what: "}, 0},
+		{"faults.no", []string{"noisy_neighbour("}, []string{"brownout("}, 2},
+		{"faults.noisy_neighbour(", []string{"load: ", "memory: "}, nil, 0},
+		{"use \"std/w", []string{`std/web"`}, []string{`std/faults"`}, 5},
+		{"process.pause(pid: 3) pick ", []string{"all"}, nil, 0},
+		{"abort ", []string{"when "}, []string{"limit"}, 0},
+		{"wait ", []string{"until ", "limit"}, nil, 0},
+		{"expect home.ok ", []string{"and ", "because "}, []string{"home", "within "}, 0},
+		{"eventually home.ok ", []string{"within "}, nil, 0},
+		{"probe x = http.get(\"y\") ", []string{"every "}, []string{"for "}, 0},
+		{"let m = {a: ", []string{"limit"}, []string{"wait "}, 0},
 		{"process.pause(pid: 3, ", []string{"match: "}, []string{"pid: "}, 0},
 		{"process.start(\"x\", restart: ", []string{"true", "false"}, []string{"pid: "}, 0},
 		{"process.kill(pid: 3) ", []string{"for ", "as ", "because "}, nil, 0},

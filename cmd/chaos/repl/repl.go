@@ -26,6 +26,7 @@ type Config struct {
 	Check     check.Options
 	Reference func() *doc.Reference
 	Given     check.Given // parameters and secrets from outside
+	Load      string      // a script to begin with
 	Lines     Lines
 	Terminal  bool // somebody sits there: questions are asked
 	Colour    bool
@@ -78,6 +79,12 @@ const (
 func (r *REPL) Run() int {
 	if r.cfg.Terminal {
 		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help lists the commands", "Tab completes", "Ctrl-D undoes everything and leaves"))
+	}
+	if r.cfg.Load != "" {
+		if _, ok := r.Input(":load " + r.cfg.Load); !ok {
+			r.Leave(false)
+			return ExitUsage
+		}
 	}
 	var buffer []string
 	for {
@@ -242,15 +249,7 @@ func (r *REPL) one(ctx context.Context, c chunk) bool {
 }
 
 // callable tells whether a name is a definition of the script, or a module.
-func (r *REPL) callable(name string) bool {
-	for _, p := range r.book.in(inFile) {
-		if p.name == name {
-			first, _, _ := strings.Cut(strings.TrimSpace(stripComments(p.text())), " ")
-			return first == "action" || first == "use" || first == "probe" && strings.Contains(strings.SplitN(p.text(), "=", 2)[0], "(")
-		}
-	}
-	return false
-}
+func (r *REPL) callable(name string) bool { return r.defines(name) != nil }
 
 func stripComments(s string) string {
 	for strings.HasPrefix(strings.TrimSpace(s), "//") {
