@@ -227,7 +227,7 @@ func (s *Session) Steady(ctx context.Context) (what string, err error) {
 	}
 	defer done()
 	x := s.x
-	if x.def.Steady == nil {
+	if x.def.Steady == nil || len(x.def.Steady.Checks) == 0 {
 		return "", errors.New("there is no steady state: enter `steady { expect … }`, or an `expect`")
 	}
 	retry, err := x.duration(x.def.Steady.Settle, x.vars, 0)

@@ -123,7 +123,7 @@ func runREPL(f replFlags, piped io.Reader) (int, error) {
 		Colour:   colourful(os.Stdout) && !f.plain,
 	}
 	if cfg.Terminal {
-		cfg.Lines, err = repl.Terminal(historyFile(runs), width)
+		cfg.Lines, err = repl.Terminal(historyFile(), width)
 		if err != nil {
 			return exitUsage, fmt.Errorf("this terminal cannot be used: %w", err)
 		}
@@ -146,8 +146,14 @@ func runREPL(f replFlags, piped io.Reader) (int, error) {
 	return session.Run(), nil
 }
 
-// historyFile stands beside the runs.
-func historyFile(runs string) string { return filepath.Join(filepath.Dir(runs), "history") }
+// historyFile is the user's, wherever the runs are: beside the folder that they have by default. "" for none.
+func historyFile() string {
+	runs, err := defaultRuns()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(runs), "history")
+}
 
 // wholeScript takes what was piped in for a script, if it holds an experiment.
 func wholeScript(text []byte, reg runtime.Registries, given check.Given) (ready *prepared, code int, whole bool) {

@@ -73,7 +73,8 @@ func (r *REPL) help(context.Context, string) bool {
 		}
 		r.view.say("", "  ", fmt.Sprintf("%-19s %s", strings.TrimSpace(":"+c.name+" "+c.args), c.help))
 	}
-	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "watch EXPRESSION", "draw it live, until Ctrl-C"))
+	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "watch EXPRESSION", "draw it live, or a call of a probe, until Ctrl-C"))
+	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "_", "the value that was printed last"))
 	r.view.say("dim", "", "anything else is a statement or an expression; `:doc` lists actions and probes")
 	return true
 }
@@ -110,6 +111,10 @@ func (r *REPL) plan(ctx context.Context, arg string) bool {
 	r.count++
 	src := diag.NewSource(fmt.Sprintf("input %d", r.count), arg)
 	for _, c := range split(src) {
+		if k := c.classify(r.cfg.Options.Registries, r.callable); k != kCall && k != kStatement {
+			r.view.say("bad", "✗ ", "`:plan` says what a step would do, and this is none: "+c.text())
+			return false
+		}
 		if _, ds := c.syntaxOf(); r.show(ds, src) {
 			return false
 		}

@@ -355,6 +355,17 @@ func (r *REPL) names() []string {
 	return out
 }
 
+// constants are the names that have had their value from the start: of a time, a share or a number.
+func (r *REPL) constants() []string {
+	var out []string
+	for _, p := range r.book.pieces {
+		if tokens := token.ScanRange(p.src, p.from, p.to).Tokens; len(tokens) > 0 && p.name != "" && (tokens[0].Is("let") || tokens[0].Is("param")) {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
 // functions are what an expression may call, and its words.
 func functions() []string {
 	out := []string{"before.", "during.", "true", "false", "not "}
@@ -394,7 +405,9 @@ func (r *REPL) words(line []token.Token) []string {
 	case (first.Is("probe") || first.Is("let")) && len(line) == 2:
 		return []string{"= "}
 	case last.Is("pick"):
-		return append(r.names(), "all")
+		return append(r.constants(), "all")
+	case last.Is("for") || last.Is("within") || last.Is("every") || last.Is("tolerate"):
+		return r.constants()
 	case !closed(line):
 		return r.names()
 	case first.Is("probe"):

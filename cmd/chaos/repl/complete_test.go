@@ -2,6 +2,7 @@ package repl
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -73,6 +74,7 @@ func TestCompletion(t *testing.T) {
 		{"faults.noisy_neighbour(", []string{"load: ", "memory: "}, nil, 0},
 		{"use \"std/w", []string{`std/web"`}, []string{`std/faults"`}, 5},
 		{"process.pause(pid: 3) pick ", []string{"all"}, nil, 0},
+		{"process.pause(pid: 3) for ", []string{"limit", "base"}, []string{"home", "len("}, 0},
 		{"abort ", []string{"when "}, []string{"limit"}, 0},
 		{"wait ", []string{"until ", "limit"}, nil, 0},
 		{"expect home.ok ", []string{"and ", "because "}, []string{"home", "within "}, 0},
@@ -237,5 +239,56 @@ func TestPipedInputsAreRead(t *testing.T) {
 	}
 	if _, err := l.Read(""); err != io.EOF {
 		t.Error(err)
+	}
+}
+
+func TestAHistoryThatHasGrownIsShortened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history")
+	for i := range 2*historyLimit + 1 {
+		appendHistory(path, fmt.Sprintf("1 + %d", i))
+	}
+	if got := readHistory(path); len(got) != historyLimit || got[historyLimit-1] != fmt.Sprintf("1 + %d", 2*historyLimit) {
+		t.Errorf("%d entries, the last is %q", len(got), got[len(got)-1])
+	}
+	text, err := os.ReadFile(path)
+	if n := strings.Count(string(text), "\n"); err != nil || n != historyLimit {
+		t.Errorf("%d lines are left in the file, %v", n, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "history-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The latest value is a literal in what is entered next, so that a script that is saved does without the session.
+func TestTheLatestValueIsRecalled(t *testing.T) {
+	r, out := prompted(t)
+	if _, ok := r.Input("_ + 1"); ok {
+		t.Error("there is no value yet")
+	}
+	enter(t, r, out, `"${1 + 1} $${x}"`, "len(_)", "_ * 1s", "let limit = _ + 1s", "limit", "let a_b = 3", "a_b")
+	for _, want := range []string{`"2 $${x}"`, "6", "6s", "7s", "3"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	if text, _ := r.book.script(); !strings.Contains(text, "let limit = 6s + 1s") {
+		t.Errorf("the script is\n%s", text)
+	}
+}
+
+// What is entered anew in a section replaces what was there, also when the first try was wrong.
+func TestAttributesOfASectionAreReplaced(t *testing.T) {
+	r, out := prompted(t)
+	enter(t, r, out, `probe self = process.count(match: "no such process")`)
+	if _, ok := r.Input("steady { window: 2s; expect 1 == 1 }"); ok {
+		t.Error("it names no probe")
+	}
+	enter(t, r, out, "steady { window: 1ms; expect self == 0 }")
+	text, ds := r.book.script()
+	if ds.HasErrors() || strings.Count(text, "window:") != 1 || !strings.Contains(text, "window: 1ms") {
+		t.Errorf("%s\nthe script is\n%s", ds.Error(), text)
 	}
 }

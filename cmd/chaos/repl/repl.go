@@ -15,6 +15,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/doc"
 	"chaos/lang/syntax"
+	"chaos/lang/token"
 	"chaos/lang/value"
 	"chaos/runtime"
 	"chaos/runtime/event"
@@ -42,7 +43,8 @@ type REPL struct {
 	view    *view
 	count   int // of inputs
 	game    *game
-	shown   bool // the plan of the step that runs was shown and confirmed
+	latest  string // value that was printed, as a literal
+	shown   bool   // the plan of the step that runs was shown and confirmed
 
 	busy    sync.Mutex // held while an input runs; not while it asks
 	left    bool
@@ -200,7 +202,7 @@ func (r *REPL) Input(text string) (quit, ok bool) {
 		return r.command(ctx, trimmed)
 	}
 	r.count++
-	src := diag.NewSource(fmt.Sprintf("input %d", r.count), text)
+	src := diag.NewSource(fmt.Sprintf("input %d", r.count), r.recall(text))
 	chunks := split(src)
 	if len(chunks) == 0 { // a comment, perhaps one of another language
 		_, ds := syntax.Parse(src)
@@ -345,7 +347,24 @@ func (r *REPL) script() string {
 	return text
 }
 
-// value prints a value: a struct as a table, anything else on a line.
+// value prints a value, a struct as a table and anything else on a line, and keeps it for `_`.
 func (r *REPL) value(v value.Value) {
 	r.view.value(v)
+	if r.latest = ""; !v.IsMissing() && slices.Contains(value.ParamKinds, v.T.Kind) {
+		r.latest = v.String()
+	}
+}
+
+// recall writes the latest value for each `_`, as a literal: so a script that is saved does not know of it.
+func (r *REPL) recall(text string) string {
+	if r.latest == "" || !strings.Contains(text, "_") {
+		return text
+	}
+	list := token.Scan(diag.NewSource("input", text)).Tokens
+	for i, t := range slices.Backward(list) {
+		if t.Kind == token.Name && t.Text == "_" && !(i > 0 && list[i-1].Is(".")) {
+			text = text[:t.Off] + r.latest + text[t.Stop():]
+		}
+	}
+	return text
 }

@@ -532,9 +532,12 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 		at := st.At()
 		part := chunk{src: c.src, from: at.Start.Offset, to: at.End.Offset, tokens: token.ScanRange(c.src, at.Start.Offset, at.End.Offset).Tokens}
 		ok := false
-		switch st.(type) {
+		switch st := st.(type) {
 		case *syntax.Attr, *syntax.Let:
 			p := &piece{src: c.src, from: part.from, to: part.to, where: w}
+			if attr, is := st.(*syntax.Attr); is {
+				p.name = attr.Name.Text + ":" // entered anew, it replaces the one before
+			}
 			if w == inject || w == setup || w == rollback {
 				ok = r.do(ctx, part, w)
 				break

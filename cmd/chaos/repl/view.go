@@ -130,9 +130,11 @@ func (v *view) Event(e event.Event) {
 	case event.CheckJudged:
 		v.judged(d)
 	case event.PhaseEntered:
-		switch d.Phase {
-		case event.Settle, event.After:
+		switch {
+		case d.Phase == event.Settle || d.Phase == event.After:
 			v.say("dim", "· ", joined(string(d.Phase), d.Detail))
+		case d.Phase == event.Before && d.Detail != "":
+			v.say("dim", "· ", joined("steady", d.Detail))
 		}
 	case event.PhaseEnded:
 		if d.OK {
