@@ -38,7 +38,9 @@ func (x *experiment) planned(ctx context.Context, list []check.Stmt, v *vars) (o
 		case *check.Step:
 			out = append(out, x.plannedStep(ctx, st, v))
 		case *check.Repeat:
-			out = append(out, x.planned(ctx, st.Body, v)...)
+			for _, pass := range x.passes(st, v) {
+				out = append(out, x.planned(ctx, st.Body, pass)...)
+			}
 		case *check.When:
 			out = append(append(out, x.planned(ctx, st.Then, v)...), x.planned(ctx, st.Else, v)...)
 		case *check.Parallel:
@@ -54,6 +56,26 @@ func (x *experiment) planned(ctx context.Context, list []check.Stmt, v *vars) (o
 			}
 			out = append(out, x.planned(ctx, st.Body, args)...)
 		}
+	}
+	return out
+}
+
+// passes are the values that each pass of a `repeat` over a list sees; of a long one, or of one that only counts, one pass
+// stands for all.
+func (x *experiment) passes(st *check.Repeat, v *vars) []*vars {
+	const most = 10
+	if st.In == nil {
+		return []*vars{v}
+	}
+	list := x.eval(st.In, v, time.Time{}).Items()
+	if len(list) == 0 || len(list) > most {
+		return []*vars{v}
+	}
+	var out []*vars
+	for _, item := range list {
+		pass := newVars(v)
+		pass.set(st.Name, item)
+		out = append(out, pass)
 	}
 	return out
 }

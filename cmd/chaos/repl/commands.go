@@ -140,7 +140,7 @@ func (r *REPL) planned(plan runtime.Planned) bool {
 		return false
 	case plan.Later != "":
 		r.view.say("act", "→ ", plan.Step.Text)
-		r.view.say("dim", "  ", "not known before it is reached: "+plan.Later)
+		r.view.say("dim", "  ", "known when it is reached")
 		return true
 	}
 	r.view.say("act", "→ ", plan.Does)

@@ -144,6 +144,14 @@ func TestAnInputGoesOnUntilItsBracketsBalance(t *testing.T) {
 	}
 }
 
+func TestOfTheCommandsOnlyPlanGoesOn(t *testing.T) {
+	for text, want := range map[string]bool{":plan do {": true, ":plan do {\n wait 1s\n}": false, ":load a(b": false, ":plan": false, "do {": true} {
+		if got := goesOn(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 func TestABlockIsOneEntryOfTheHistory(t *testing.T) {
 	for in, want := range map[string]string{
 		"1 + 1": "1 + 1",

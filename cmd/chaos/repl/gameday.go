@@ -176,6 +176,9 @@ func withComment(text string, off int) int {
 }
 
 func (r *REPL) lookSteady(ctx context.Context) bool {
+	if !r.afterSetup() {
+		return false
+	}
 	what, err := r.session.Steady(ctx)
 	if err != nil {
 		return r.fails(ctx, err)
@@ -186,10 +189,18 @@ func (r *REPL) lookSteady(ctx context.Context) bool {
 	return what == ""
 }
 
+// afterSetup tells whether setup has run, and says so if it has not.
+func (r *REPL) afterSetup() bool {
+	if len(r.book.pending(setup)) > 0 {
+		r.view.say("bad", "✗ ", "setup has not run: `:run setup`")
+		return false
+	}
+	return true
+}
+
 // readyToInject looks first whether the system is steady, as a run does, unless that was done.
 func (r *REPL) readyToInject(ctx context.Context) bool {
-	if left := r.book.pending(setup); len(left) > 0 {
-		r.view.say("bad", "✗ ", "setup has not run: `:run setup`")
+	if !r.afterSetup() {
 		return false
 	}
 	if r.session.Injected() || r.game == nil || r.game.steadied || len(r.book.in(steady)) == 0 {
@@ -212,7 +223,12 @@ func (r *REPL) next(ctx context.Context, p *piece) bool {
 }
 
 // line is a piece on one line, without its comments.
-func (p *piece) line() string { return syntax.OneLine(p.src, p.src.Span(p.from, p.to)) }
+func (p *piece) line() string {
+	if text, ok := oneEntry(stripComments(p.text())); ok {
+		return text
+	}
+	return syntax.OneLine(p.src, p.src.Span(p.from, p.to))
+}
 
 // step shows the next step of what was loaded, runs it when it is confirmed, and tells how the hypothesis stands.
 func (r *REPL) step(ctx context.Context, _ string) bool {

@@ -111,7 +111,7 @@ func (r *REPL) Run() int {
 		}
 		buffer = append(buffer, line)
 		text := strings.Join(buffer, "\n")
-		if !strings.HasPrefix(strings.TrimSpace(text), ":") && strings.TrimSpace(line) != "" && incomplete(text) {
+		if strings.TrimSpace(line) != "" && goesOn(text) {
 			continue
 		}
 		buffer = nil

@@ -568,8 +568,22 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 	return true
 }
 
+// end is where the call of a chunk ends, before its clauses.
+func (c chunk) end() int {
+	for i, t := range c.tokens {
+		if i > 0 && t.Kind == token.Name && token.Clauses[t.Text] && c.tokens[i-1].Is(")") {
+			return c.tokens[i-1].Stop()
+		}
+	}
+	return c.to
+}
+
 // watch draws a live line of values: of an expression at each new sample of its probes, or of a call of a probe.
 func (r *REPL) watch(ctx context.Context, c chunk) bool {
+	if !r.cfg.Terminal {
+		r.view.say("bad", "✗ ", "`watch` draws until Ctrl-C, and nobody sits there to press it; write the expression alone, or `wait until` it")
+		return false
+	}
 	from := c.tokens[1].Off
 	part := chunk{src: c.src, from: from, to: c.to, tokens: c.tokens[1:]}
 	var follow func(see func(value.Value)) error
@@ -588,7 +602,7 @@ func (r *REPL) watch(ctx context.Context, c chunk) bool {
 		}
 		follow = func(see func(value.Value)) error { return r.session.Watch(ctx, e, see) }
 	}
-	s := &spark{view: r.view, name: syntax.OneLine(c.src, c.src.Span(from, c.to))}
+	s := &spark{view: r.view, name: c.src.Text[from:part.end()]}
 	seen := make(chan value.Value, 64)
 	finished := make(chan struct{})
 	go func() {

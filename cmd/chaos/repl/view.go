@@ -365,10 +365,11 @@ func clock(d time.Duration) string {
 
 // spark is a line of bars that grows with the samples.
 type spark struct {
-	view *view
-	name string
-	seen []float64 // below 0 for no data
-	last value.Value
+	view  *view
+	name  string
+	field string    // of a struct
+	seen  []float64 // below 0 for no data
+	last  value.Value
 }
 
 const bars = "▁▂▃▄▅▆▇█"
@@ -376,11 +377,11 @@ const bars = "▁▂▃▄▅▆▇█"
 // add draws one more value: numbers as bars, yes and no as full and empty, no data as a gap. Of a struct it is one field.
 func (s *spark) add(v value.Value) {
 	if v.T != nil && v.T.Kind == value.Struct && !v.IsMissing() {
-		if field := telling(v.T); field != "" {
-			if !strings.HasSuffix(s.name, "."+field) {
-				s.name += "." + field
+		if s.field = telling(v.T); s.field != "" {
+			why := v.Get("error").Text() // of many probes: why the rest is not there
+			if v = v.Get(s.field); v.IsMissing() && why != "" {
+				v = value.NoData("%s", why)
 			}
-			v = v.Get(field)
 		}
 	}
 	n := -1.0
@@ -417,7 +418,12 @@ func (s *spark) draw() {
 	}
 	width := s.view.width()
 	var name string
-	name, now = cut(printable(s.name), width*2/5), cut(printable(now), width/3)
+	name, now = printable(s.name), cut(printable(now), width/3)
+	if s.field == "" {
+		name = cut(name, width*2/5)
+	} else {
+		name = cut(name, width*2/5-len(s.field)-1) + "." + s.field
+	}
 	room := max(width-utf8.RuneCountInString(name)-utf8.RuneCountInString(now)-20, 8)
 	seen := s.seen[max(len(s.seen)-room, 0):]
 	high := slices.Max(seen)
