@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,13 +67,19 @@ var marks int
 // pid, and fails the test.
 func startChaos(t *testing.T, args ...string) *chaosProcess {
 	t.Helper()
+	return startPiped(t, nil, args...)
+}
+
+// startPiped is startChaos with something on standard input.
+func startPiped(t *testing.T, in io.Reader, args ...string) *chaosProcess {
+	t.Helper()
 	marks++
 	p := &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: t.TempDir(), seen: map[int]string{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "XDG_STATE_HOME=") }),
 		asChaos+"=1", p.mark, "XDG_STATE_HOME="+p.runs)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, &p.output, &p.output
 	p.cmd.WaitDelay = 5 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
