@@ -45,19 +45,50 @@ func init() {
 	}
 }
 
+// meant is the command that an input is, with its colon, or is meant to be, without; "" for a statement or an expression.
+func (r *REPL) meant(text string) string {
+	if strings.HasPrefix(text, ":") {
+		return text
+	}
+	first, rest, _ := strings.Cut(text, " ")
+	word := strings.TrimSuffix(strings.TrimPrefix(first, `\`), "()")
+	switch {
+	case r.known(word):
+	case rest == "" && slices.Contains([]string{"help", "quit", "exit", "q", "?"}, word): // what everybody tries first
+		return ":" + strings.Replace(word, "?", "help", 1)
+	case word == "help":
+		return "doc " + rest
+	case slices.ContainsFunc(commands, func(c command) bool { return c.name == word }):
+		// `undo = 3` and `plan.x` are something else
+		if next, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " "); next == "" || !strings.ContainsAny(next[:1], "=:<>!+*.?|&") {
+			return strings.TrimSpace(word + " " + rest)
+		}
+	}
+	return ""
+}
+
 func (r *REPL) command(ctx context.Context, text string) (quit, ok bool) {
-	name, arg, _ := strings.Cut(strings.TrimPrefix(text, ":"), " ")
+	name, arg, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(text, ":")), " ")
 	if name == "quit" || name == "q" || name == "exit" {
 		return true, true
 	}
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
 	if i < 0 {
 		names := make([]string, len(commands))
+		var begin []string // with what was typed
 		for i, c := range commands {
 			names[i] = c.name
+			if c.help != "" && name != "" && strings.HasPrefix(c.name, name) {
+				begin = append(begin, c.name)
+			}
+		}
+		if len(begin) == 1 {
+			return r.command(ctx, ":"+begin[0]+" "+arg)
 		}
 		hint := "`:help` lists what there is"
-		if near, ok := diag.Nearest(name, names); ok {
+		if len(begin) > 1 {
+			hint = "which of `:" + strings.Join(begin, "`, `:") + "`?"
+		} else if near, ok := diag.Nearest(name, names); ok {
 			hint = "did you mean `:" + near + "`?"
 		}
 		r.view.say("bad", "✗ ", fmt.Sprintf("there is no command `:%s`; %s", name, hint))

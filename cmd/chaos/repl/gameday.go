@@ -133,6 +133,10 @@ func (r *REPL) loadSource(src *diag.Source, from, to int, title string) bool {
 // runSection runs what is left of a section.
 func (r *REPL) runSection(ctx context.Context, arg string) bool {
 	w := where(arg)
+	if arg == "" {
+		r.view.say("bad", "✗ ", "which section? `:run setup`, `:run steady`, `:run inject` or `:run rollback`")
+		return false
+	}
 	if !slices.Contains(stages, w) {
 		r.view.say("bad", "✗ ", fmt.Sprintf("there is no section `%s` to run: setup, steady, inject or rollback", arg))
 		return false

@@ -126,7 +126,7 @@ func (c chunk) classify(cat spec.Catalogue, own func(name string) bool) kind {
 		return kCheck
 	case slices.Contains(statements, word):
 		return kStatement
-	case word == "experiment" && at(1).Kind == token.String:
+	case word == "experiment":
 		return kExperiment
 	case isSection(word) && (block || word != "steady"):
 		return kSection

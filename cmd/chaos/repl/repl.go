@@ -194,12 +194,11 @@ func (r *REPL) Input(text string) (quit, ok bool) {
 	}
 	ctx, done := r.start()
 	defer done()
-	trimmed := strings.TrimSpace(text)
-	if slices.Contains([]string{"help", "quit", "exit", "?"}, trimmed) && !slices.ContainsFunc(r.book.pieces, func(p *piece) bool { return p.name == trimmed }) {
-		trimmed = ":" + strings.Replace(trimmed, "?", "help", 1) // what everybody tries first
-	}
-	if strings.HasPrefix(trimmed, ":") {
-		return r.command(ctx, trimmed)
+	if command := r.meant(strings.TrimSpace(text)); strings.HasPrefix(command, ":") {
+		return r.command(ctx, command)
+	} else if command != "" {
+		r.view.say("bad", "✗ ", fmt.Sprintf("commands start with `:`: write `:%s`", command))
+		return false, false
 	}
 	r.count++
 	src := diag.NewSource(fmt.Sprintf("input %d", r.count), r.recall(text))
@@ -230,8 +229,14 @@ func (r *REPL) ask(question string) string {
 
 // one runs a chunk.
 func (r *REPL) one(ctx context.Context, c chunk) bool {
-	if c.tokens[0].Is("watch") && len(c.tokens) > 1 && isOperand(c.tokens[1]) {
-		return r.watch(ctx, c)
+	if c.tokens[0].Is("watch") && !r.known("watch") {
+		switch {
+		case len(c.tokens) == 1:
+			r.view.say("bad", "✗ ", "watch what? Write `watch` and an expression, or a call of a probe")
+			return false
+		case isOperand(c.tokens[1]):
+			return r.watch(ctx, c)
+		}
 	}
 	switch c.classify(r.cfg.Options.Registries, r.callable) {
 	case kDeclaration:

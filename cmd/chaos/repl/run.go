@@ -49,6 +49,15 @@ func (r *REPL) valueOf(ck *checked, p *piece) (*expr.Expr, bool) {
 }
 
 func (r *REPL) expression(ctx context.Context, c chunk) bool {
+	if name, called := r.registered(c); name != "" {
+		if !called && len(c.tokens) == 2*strings.Count(name, ".")+1 { // nothing but a name: whoever types it wants to know
+			return r.doc(ctx, name)
+		}
+		if called {
+			r.view.say("bad", "✗ ", fmt.Sprintf("`%[1]s(…)` is no part of an expression: name it with `probe n = %[1]s(…)`, and read `n`", name))
+			return false
+		}
+	}
 	if readsWhole(c) && len(c.malformed()) == 0 {
 		return r.summary(ctx, c)
 	}
@@ -66,6 +75,34 @@ func (r *REPL) expression(ctx context.Context, c chunk) bool {
 	}
 	r.value(v)
 	return true
+}
+
+// registered is the first action, probe or family that a chunk names, and whether it is called.
+func (r *REPL) registered(c chunk) (name string, called bool) {
+	reg := r.cfg.Options.Registries
+	for i, t := range c.tokens {
+		if t.Kind != token.Name || i > 0 && c.tokens[i-1].Is(".") || r.known(t.Text) {
+			continue
+		}
+		end := i + 1
+		for end+1 < len(c.tokens) && c.tokens[end].Is(".") {
+			end += 2
+		}
+		name = dotted(c.tokens[:end])
+		called = end < len(c.tokens) && c.tokens[end].Is("(")
+		if _, is := reg.Call(name); is {
+			return name, called
+		}
+		if !called && i == 0 && slices.ContainsFunc(reg.Names(), func(n string) bool { return strings.HasPrefix(n, t.Text+".") }) {
+			return name, false
+		}
+	}
+	return "", false
+}
+
+// known tells that a name is one of the session.
+func (r *REPL) known(name string) bool {
+	return slices.ContainsFunc(r.book.pieces, func(p *piece) bool { return p.name == name || p.as == name })
 }
 
 // readsWhole tells that an expression is about `during` or `after`.
