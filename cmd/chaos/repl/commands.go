@@ -54,7 +54,7 @@ func (r *REPL) meant(text string) string {
 	word := strings.TrimSuffix(strings.TrimPrefix(first, `\`), "()")
 	switch {
 	case r.known(word):
-	case rest == "" && slices.Contains([]string{"help", "quit", "exit", "q", "?"}, word): // what everybody tries first
+	case rest == "" && slices.Contains([]string{"help", "quit", "exit", "?"}, word), first == `\q`: // what everybody tries first
 		return ":" + strings.Replace(word, "?", "help", 1)
 	case word == "help":
 		return "doc " + rest

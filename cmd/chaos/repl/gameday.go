@@ -24,11 +24,22 @@ var stages = []where{setup, steady, inject, rollback}
 // load takes in a script.
 func (r *REPL) load(_ context.Context, arg string) bool {
 	file, title, _ := strings.Cut(arg, " ")
+	if quoted, is := strings.CutPrefix(arg, `"`); is { // a name with spaces
+		file, title, _ = strings.Cut(quoted, `"`)
+	}
 	if file == "" {
 		r.view.say("bad", "✗ ", "which file? `:load game-day.chaos`")
 		return false
 	}
+	return r.loadFile(file, strings.Trim(strings.TrimSpace(title), `"`))
+}
+
+// loadFile takes in the experiment of a title, "" for the only one.
+func (r *REPL) loadFile(file, title string) bool {
 	path := r.path(file)
+	if strings.HasPrefix(file, "~/") {
+		file = path
+	}
 	src, ds := syntax.Load(file) // as it was typed: that is the name in messages
 	if src == nil {
 		r.show(ds)
@@ -41,7 +52,7 @@ func (r *REPL) load(_ context.Context, arg string) bool {
 		return false
 	}
 	r.book.path = filepath.Join(dir, "session")
-	return r.loadSource(src, 0, len(src.Text), strings.Trim(strings.TrimSpace(title), `"`))
+	return r.loadSource(src, 0, len(src.Text), title)
 }
 
 // loadSource puts the pieces of a script into the book; nothing of it runs.

@@ -82,11 +82,9 @@ func (r *REPL) Run() int {
 	if r.cfg.Terminal {
 		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help lists the commands", "Tab completes", "Ctrl-D undoes everything and leaves"))
 	}
-	if r.cfg.Load != "" {
-		if _, ok := r.Input(":load " + r.cfg.Load); !ok {
-			r.Leave(false)
-			return ExitUsage
-		}
+	if r.cfg.Load != "" && !r.loadFile(r.cfg.Load, "") {
+		r.Leave(false)
+		return ExitUsage
 	}
 	var buffer []string
 	for {
@@ -163,6 +161,11 @@ func (r *REPL) Leave(hurry bool) int {
 			r.code = runtime.Worse(exit, ExitUsage)
 		case !r.cfg.Terminal:
 			r.code = exit
+		}
+		for name := range r.cfg.Given.Flags { // one of a script is refused before it starts; here it could still come
+			if !slices.ContainsFunc(r.state.script.AllParams(), func(p *check.Param) bool { return p.Name == name }) {
+				r.view.note(fmt.Sprintf("`--param %s` meant nothing: no parameter has that name", name))
+			}
 		}
 		if dir := r.session.Dir(); dir != "" {
 			r.view.say("dim", "", "kept: "+filepath.Join(dir, event.JournalName))

@@ -3,6 +3,7 @@ package repl
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -368,7 +369,7 @@ type spark struct {
 	view  *view
 	name  string
 	field string    // of a struct
-	seen  []float64 // below 0 for no data
+	seen  []float64 // NaN for no data
 	last  value.Value
 }
 
@@ -384,7 +385,7 @@ func (s *spark) add(v value.Value) {
 			}
 		}
 	}
-	n := -1.0
+	n := math.NaN()
 	switch {
 	case v.IsMissing():
 	case v.T.Kind == value.Bool && v.Bool():
@@ -395,6 +396,7 @@ func (s *spark) add(v value.Value) {
 		n = 0
 	}
 	s.last, s.seen = v, append(s.seen, n)
+	s.seen = s.seen[max(len(s.seen)-200, 0):] // more than any line holds
 	s.draw()
 }
 
@@ -426,13 +428,18 @@ func (s *spark) draw() {
 	}
 	room := max(width-utf8.RuneCountInString(name)-utf8.RuneCountInString(now)-20, 8)
 	seen := s.seen[max(len(s.seen)-room, 0):]
-	high := slices.Max(seen)
+	high := 0.0
+	for _, n := range seen {
+		if n > high { // NaN is not
+			high = n
+		}
+	}
 	var b strings.Builder
 	for _, n := range seen {
 		switch {
-		case n < 0:
+		case math.IsNaN(n):
 			b.WriteString("·")
-		case high <= 0:
+		case high <= 0 || n <= 0:
 			b.WriteString("▁")
 		default:
 			b.WriteRune([]rune(bars)[min(int(n/high*8), 7)])
