@@ -310,8 +310,10 @@ func (w *walker) repeat(s *check.Repeat, in inside, v *vars) extent {
 	text, n, known := "repeat", 0, true
 	if s.In != nil {
 		text = "repeat " + s.Name + " in " + s.In.Text()
-		list := w.x.eval(s.In, v, time.Time{})
-		n, known = len(list.Items()), !list.IsMissing()
+		if n, known = s.In.Len(); !known {
+			list := w.x.eval(s.In, v, time.Time{})
+			n, known = len(list.Items()), !list.IsMissing()
+		}
 		below = below.with(s.Name, origin{WhenReached, "`" + s.Name + "` is another one in each pass"})
 	} else {
 		text = "repeat " + s.Times.Text()
