@@ -12,6 +12,7 @@ import (
 	"chaos/runtime/event"
 	"chaos/runtime/guardian"
 	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 )
 
 // intend hands a record to the guardian before its act. The first record starts the guardian: no guardian, no injection.
@@ -124,13 +125,22 @@ func (r *Run) leftBehind(ctx context.Context) []diag.Diagnostic {
 
 // lock locks the targets of a plan against other runs.
 func (r *Run) lock(call *spec.Call, p actions.Plan) error {
+	return r.eachTarget(call, p, r.locks.Lock)
+}
+
+// free looks whether lock would be refused.
+func (r *Run) free(call *spec.Call, p actions.Plan) error {
+	return r.eachTarget(call, p, r.locks.Free)
+}
+
+func (r *Run) eachTarget(call *spec.Call, p actions.Plan, do func(target.Identity) error) error {
 	if call.Harmless {
 		return nil
 	}
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
 	for _, t := range p.Targets {
-		if err := r.locks.Lock(t); err != nil {
+		if err := do(t); err != nil {
 			var locked *recovery.LockedError
 			if errors.As(err, &locked) {
 				return err

@@ -69,6 +69,9 @@ func (x *experiment) survey(ctx context.Context, lock func(*spec.Call, actions.P
 // surveyStep plans one step. The error is why it does not fit.
 func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check.Step, in inside, v *vars, lock func(*spec.Call, actions.Plan) error) (PlannedStep, error) {
 	row := describe(s, in)
+	if d, err := x.duration(s.For, v, 0); s.For != nil && row.Ends != "" && err == nil {
+		row.Ends = "after " + short(d)
+	}
 	args, missing := x.arguments(s.Call, v)
 	if missing != "" { // a handle, a loop name or a sample: known when the step is reached
 		row.later(x.origin(s.Call, in, v), missing)
@@ -324,8 +327,10 @@ func (w *walker) repeat(s *check.Repeat, in inside, v *vars) extent {
 	text, n, known := "repeat", 0, true
 	if s.In != nil {
 		text = "repeat " + s.Name + " in " + s.In.Text()
-		list := w.x.eval(s.In, v, time.Time{})
-		n, known = len(list.Items()), !list.IsMissing()
+		if n, known = s.In.Len(); !known {
+			list := w.x.eval(s.In, v, time.Time{})
+			n, known = len(list.Items()), !list.IsMissing()
+		}
 		below = below.with(s.Name, origin{WhenReached, "`" + s.Name + "` is another one in each pass"})
 	} else {
 		text = "repeat " + s.Times.Text()

@@ -119,6 +119,7 @@ func TestALongestRun(t *testing.T) {
 		{"the longest branch of parallel", `inject { parallel { wait 3s; do { wait 2s; wait 2s }; fake.break("a") for 1s } }`, time.Second + 4*time.Second + 31*time.Second, false, 0},
 		{"one branch of when", `inject { when sure { wait 3s } else { wait 5s } }`, time.Second + 5*time.Second + 31*time.Second, false, 0},
 		{"passes", `inject { repeat 4 { wait 2s; fake.break("a") for 1s } }`, time.Second + 12*time.Second + 31*time.Second, false, 0},
+		{"passes over what setup starts", `setup { fake.break("a") as it }; inject { repeat x in [it, it] { wait 2s } }`, time.Second + 4*time.Second + 31*time.Second, false, 0},
 		{"until", `inject { wait until sure within 7s }`, time.Second + 7*time.Second + 31*time.Second, false, 0},
 		{"an excursion", `hypothesis { eventually sure within 9s; eventually sure within 2s }; inject { wait 1s }`, time.Second + time.Second + 9*time.Second + 31*time.Second, false, 0},
 		{"the deadline", `deadline: 20s; inject { wait 1h }`, 20*time.Second + 31*time.Second, true, 0},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"chaos/actions"
@@ -148,7 +149,7 @@ func (r *Run) Plan(ctx context.Context) ([]*ExperimentPlan, []diag.Diagnostic) {
 	var out []*ExperimentPlan
 	for _, def := range r.opts.Script.Experiments {
 		x := r.prepare(ctx, def, shared)
-		plan, found := x.survey(ctx, func(*spec.Call, actions.Plan) error { return nil })
+		plan, found := x.survey(ctx, r.free)
 		x.abort(nil)
 		out, problems = append(out, plan), append(problems, found...)
 	}
@@ -283,10 +284,10 @@ func (p *ExperimentPlan) Steps(sections ...string) []PlannedStep {
 func (p *ExperimentPlan) add(steps map[event.Phase]extent) {
 	during := steps[event.During]
 	p.Faults = PlannedFaults{Reversible: during.faults, Irreversible: during.final, More: during.more}
-	processes := false
+	spared := map[string][]string{} // who spares it
 	for _, s := range p.Steps() {
-		if _, ok := s.call.Param("match"); ok && s.call.Selects {
-			processes = true
+		if by := spared[s.call.Spares]; s.call.Spares != "" && !slices.Contains(by, s.Action) {
+			spared[s.call.Spares] = append(by, s.Action)
 		}
 		for _, n := range s.call.Needs {
 			state := "unknown"
@@ -299,9 +300,10 @@ func (p *ExperimentPlan) add(steps map[event.Phase]extent) {
 			p.need(n, s.Text)
 		}
 	}
-	if processes {
-		p.Excluded = append(p.Excluded, "processes: init, kernel threads, chaos itself, and what chaos was started by")
+	for what, by := range spared {
+		p.Excluded = append(p.Excluded, strings.Join(by, ", ")+": "+what)
 	}
+	slices.Sort(p.Excluded)
 }
 
 // need adds one; the worst that is known of it counts.

@@ -341,48 +341,85 @@ func (s *Session) Watch(ctx context.Context, e *expr.Expr, see func(value.Value)
 }
 
 // Sample calls a probe once. A streaming one runs for a period.
-func (s *Session) Sample(ctx context.Context, c *check.Call) (value.Value, error) {
+func (s *Session) Sample(ctx context.Context, p *check.Probe) (out value.Value, err error) {
+	err = s.Follow(ctx, p, func(v value.Value) bool { out = v; return false })
+	return out, err
+}
+
+// Follow calls a probe once a period and shows what it saw, as long as see wants more of it. None of it is journalled, and
+// nothing goes on behind it. A sample that fails is no data, and an error when it was the first.
+func (s *Session) Follow(ctx context.Context, p *check.Probe, see func(value.Value) (more bool)) error {
 	x, vars := s.present()
-	args, missing := x.arguments(c, vars)
+	args, missing := x.arguments(p.Call, vars)
 	if missing != "" {
-		return value.Value{}, errors.New(missing)
+		return errors.New(missing)
 	}
-	factory, ok := x.reg.Probes.Probe(c.Spec.Name)
+	every, err := x.duration(p.Every, vars, defaultPeriod)
+	if err != nil {
+		return err
+	}
+	factory, ok := x.reg.Probes.Probe(p.Call.Spec.Name)
 	if !ok {
-		return value.Value{}, fmt.Errorf("there is no probe `%s`", c.Spec.Name)
+		return fmt.Errorf("there is no probe `%s`", p.Call.Spec.Name)
 	}
-	var out value.Value
-	err := guardPanic(c.Spec.Name, func() error {
+	return guardPanic(p.Call.Spec.Name, func() error {
 		opened, err := factory.Open(ctx, x.env, args)
 		if err != nil {
 			return err
 		}
 		defer opened.Close()
-		switch o := opened.(type) {
-		case probes.Streamer:
-			if err := o.Start(ctx); err != nil {
+		streamer, streams := opened.(probes.Streamer)
+		if streams {
+			if err := streamer.Start(ctx); err != nil {
 				return err
 			}
-			if err := pause(ctx, defaultPeriod); err != nil {
-				return err
-			}
-			out, _ = o.Next()
-			return nil
-		case probes.Sampler:
-			timeout := defaultTimeout
-			if t := o.Timeout(); t > 0 {
-				timeout = t
-			}
-			sctx, cancel := context.WithTimeout(ctx, timeout+hangGrace)
-			defer cancel()
-			if out, err = o.Sample(sctx); err != nil && ctx.Err() == nil {
-				return errors.New(plainError(err, timeout))
-			}
-			return err
 		}
-		return errors.New("it neither samples nor streams")
+		for first := true; ; first = false {
+			var v value.Value
+			var err error
+			due := time.Now().Add(every)
+			if streams {
+				if err = pause(ctx, every); err == nil {
+					v, _ = streamer.Next()
+				}
+			} else {
+				v, err = sampleOnce(ctx, opened)
+			}
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case err != nil && first:
+				return err
+			case err != nil:
+				v = value.NoData("%s", err)
+			}
+			if !see(v) {
+				return nil
+			}
+			if err := pause(ctx, time.Until(due)); err != nil {
+				return err
+			}
+		}
 	})
-	return out, err
+}
+
+// sampleOnce takes a sample within the probe's own timeout.
+func sampleOnce(ctx context.Context, opened probes.Opened) (value.Value, error) {
+	o, ok := opened.(probes.Sampler)
+	if !ok {
+		return value.Value{}, errors.New("it neither samples nor streams")
+	}
+	timeout := defaultTimeout
+	if t := o.Timeout(); t > 0 {
+		timeout = t
+	}
+	within, cancel := context.WithTimeout(ctx, timeout+hangGrace)
+	defer cancel()
+	v, err := o.Sample(within)
+	if err != nil && ctx.Err() == nil {
+		err = errors.New(plainError(err, timeout))
+	}
+	return v, err
 }
 
 // fitToAct refuses to act on top of what a dead run left.

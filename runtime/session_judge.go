@@ -38,7 +38,9 @@ func (x *experiment) planned(ctx context.Context, list []check.Stmt, v *vars) (o
 		case *check.Step:
 			out = append(out, x.plannedStep(ctx, st, v))
 		case *check.Repeat:
-			out = append(out, x.planned(ctx, st.Body, v)...)
+			for _, pass := range x.passes(st, v) {
+				out = append(out, x.planned(ctx, st.Body, pass)...)
+			}
 		case *check.When:
 			out = append(append(out, x.planned(ctx, st.Then, v)...), x.planned(ctx, st.Else, v)...)
 		case *check.Parallel:
@@ -54,6 +56,26 @@ func (x *experiment) planned(ctx context.Context, list []check.Stmt, v *vars) (o
 			}
 			out = append(out, x.planned(ctx, st.Body, args)...)
 		}
+	}
+	return out
+}
+
+// passes are the values that each pass of a `repeat` over a list sees; of a long one, or of one that only counts, one pass
+// stands for all.
+func (x *experiment) passes(st *check.Repeat, v *vars) []*vars {
+	const most = 10
+	if st.In == nil {
+		return []*vars{v}
+	}
+	list := x.eval(st.In, v, time.Time{}).Items()
+	if len(list) == 0 || len(list) > most {
+		return []*vars{v}
+	}
+	var out []*vars
+	for _, item := range list {
+		pass := newVars(v)
+		pass.set(st.Name, item)
+		out = append(out, pass)
 	}
 	return out
 }
@@ -227,7 +249,7 @@ func (s *Session) Steady(ctx context.Context) (what string, err error) {
 	}
 	defer done()
 	x := s.x
-	if x.def.Steady == nil {
+	if x.def.Steady == nil || len(x.def.Steady.Checks) == 0 {
 		return "", errors.New("there is no steady state: enter `steady { expect … }`, or an `expect`")
 	}
 	retry, err := x.duration(x.def.Steady.Settle, x.vars, 0)
@@ -302,8 +324,13 @@ func (s *Session) endRound(ctx context.Context, hurry, last bool) {
 	x := s.x
 	s.live()
 	var err error
-	if x.ctx.Err() != nil {
+	switch {
+	case x.ctx.Err() != nil:
 		err = context.Cause(x.ctx)
+	case hurry && last: // only a signal is in such a hurry
+		a := &abort{by: "signal", text: "interrupted by a signal"}
+		x.stream.Emit(event.Abort{By: a.by, Text: a.text})
+		err = a
 	}
 	injected := !x.injectAt.IsZero()
 	if injected && err == nil && !hurry {

@@ -47,6 +47,7 @@ func fill() actions.Action {
 		Example:  `disk.fill("/var/lib/app", leave: 100MiB) for 30s`,
 		Undo:     "end the process that holds the file, which frees the space",
 		Lifetime: string(actions.Kernel),
+		Spares:   "1% of the space, at most 16MiB, stays available, unless `leave: 0B` is asked for; 64MiB where the run's own journal is",
 		Needs:    []spec.Need{unnamedNeed},
 	}, plan)
 }

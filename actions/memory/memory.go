@@ -40,6 +40,7 @@ func stressAction() actions.Action {
 		Example:  `memory.stress(size: 256MiB, rate: 64MiB/s) for 20s`,
 		Undo:     "end the process that holds it",
 		Lifetime: string(actions.Kernel),
+		Spares:   "5% of the memory, at least 64MiB, stays available",
 	}, plan)
 }
 

@@ -32,6 +32,7 @@ func kill() actions.Action {
 		Example:  `process.kill(match: "worker --queue mail", signal: "KILL")`,
 		Selects:  true,
 		Result:   value.THandle,
+		Spares:   target.Spared,
 		Lifetime: string(actions.Irreversible),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_KILL", Install: "for processes of other users: run as root"}},
 	}, planKill)

@@ -36,6 +36,7 @@ func limit() actions.Action {
 		Example:  `process.limit(port: 5432, cpu: 20%, memory: 512MiB) for 30s`,
 		Selects:  true,
 		Result:   value.THandle,
+		Spares:   target.Spared,
 		Undo:     "move everything back into the cgroups where it was, and remove the one made for it",
 		Lifetime: string(actions.Guardian),
 		Needs: []spec.Need{

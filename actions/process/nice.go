@@ -43,6 +43,7 @@ func nice() actions.Action {
 		Example:  `process.nice(match: "postgres: writer", value: 19) for 30s`,
 		Selects:  true,
 		Result:   value.THandle,
+		Spares:   target.Spared,
 		Undo:     "give each thread the nice value that it had",
 		Lifetime: string(actions.Guardian),
 		Needs:    []spec.Need{{Kind: "privilege", Name: "CAP_SYS_NICE", Install: "run as root, or raise the limit of `ulimit -e` for the target: a higher nice value must be lowered again at the end"}},

@@ -26,6 +26,7 @@ func pause() actions.Action {
 		Example:  `process.pause(port: 5432) for 10s`,
 		Selects:  true,
 		Result:   value.THandle,
+		Spares:   target.Spared,
 		Undo:     "let it run on",
 		Lifetime: string(actions.Kernel),
 		Needs: []spec.Need{

@@ -24,6 +24,7 @@ type row struct {
 
 var rows = []row{
 	{"start", startRow},
+	{"prompt", promptRow},
 	{"parse", parseRow},
 	{"check", checkRow},
 	{"process steps", stepsRow},

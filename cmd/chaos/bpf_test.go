@@ -57,8 +57,8 @@ func TestWhatAScriptExecutesIsCountedInTheSummaryOfThePhase(t *testing.T) {
 	}
 }
 
-// watchers are the programs of ours in the kernel.
-func watchers(t *testing.T) int {
+// programs are those of ours in the kernel.
+func programs(t *testing.T) int {
 	t.Helper()
 	n := 0
 	for id := ebpf.ProgramID(0); ; {
@@ -83,7 +83,7 @@ func watchers(t *testing.T) int {
 
 func TestSIGKILLOfTheRunnerEndsItsWatchersAndNobodyElseHoldsThem(t *testing.T) {
 	needWatching(t)
-	before := watchers(t)
+	before := programs(t)
 	pid := victim(t)
 	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "watch" {
   setup { process.start("sleep", args: ["300"]) as beside }
@@ -94,7 +94,7 @@ func TestSIGKILLOfTheRunnerEndsItsWatchersAndNobodyElseHoldsThem(t *testing.T) {
 }
 `, pid)))
 	waitFor(t, "the pause", func() bool { return procState(pid) == "t" })
-	if n := watchers(t); n < before+5 {
+	if n := programs(t); n < before+5 {
 		t.Errorf("%d programs watch, want at least %d", n, before+5)
 	}
 	others := 0
@@ -114,5 +114,5 @@ func TestSIGKILLOfTheRunnerEndsItsWatchersAndNobodyElseHoldsThem(t *testing.T) {
 		t.Errorf("%d processes beside the runner, want its helpers, its guardian and what it started", others)
 	}
 	p.cmd.Process.Kill()
-	waitFor(t, "the programs to go", func() bool { return watchers(t) <= before && len(p.living()) == 0 })
+	waitFor(t, "the programs to go", func() bool { return programs(t) <= before && len(p.living()) == 0 })
 }

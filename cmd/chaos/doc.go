@@ -34,7 +34,7 @@ where ? marks what is left out when empty; defaults are literals of the language
   chaos doc http.get
   chaos doc std/web
   chaos doc --format json | jq -r '.calls[].name'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne,
 		ValidArgsFunction: completeDoc,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref := reference()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -114,25 +115,33 @@ func checkLifetime(t *testing.T, c *spec.Call) {
 	}
 }
 
-// checkExample puts an example where it belongs. It may use the handle `server`, which stands for any process.
 func checkExample(c *spec.Call) diag.List {
+	text, ok := exampleScript(c)
+	if !ok {
+		return diag.List{diag.Errorf(diag.Unexpected, diag.Span{}, "it is no `probe NAME = …`")}
+	}
+	file, parsed := syntax.Parse(diag.NewSource("example", text))
+	_, checked := check.File(file, registries(), check.Options{})
+	return append(diag.List(parsed), checked...)
+}
+
+// exampleScript puts an example where it belongs. It may use the handle `server`, which stands for any process.
+func exampleScript(c *spec.Call) (text string, ok bool) {
 	var b strings.Builder
-	b.WriteString("experiment \"an example\" {\n")
+	fmt.Fprintf(&b, "experiment \"an example of %s\" {\n", c.Name)
 	if !strings.Contains(c.Example, "as server") {
 		b.WriteString("  setup { process.start(\"./server\") as server }\n")
 	}
 	if c.Kind == spec.Probe {
 		name := regexp.MustCompile(`^probe (\w+)`).FindStringSubmatch(c.Example)
 		if name == nil {
-			return diag.List{diag.Errorf(diag.Unexpected, diag.Span{}, "it is no `probe NAME = …`")}
+			return "", false
 		}
 		b.WriteString("  " + c.Example + "\n  steady { expect string(" + name[1] + ") != \"\" }\n}\n")
 	} else {
 		b.WriteString("  probe door = tcp.connect(\"127.0.0.1:80\")\n  steady { expect door.ok }\n  inject {\n    " + c.Example + "\n  }\n}\n")
 	}
-	file, parsed := syntax.Parse(diag.NewSource("example", b.String()))
-	_, checked := check.File(file, registries(), check.Options{})
-	return append(diag.List(parsed), checked...)
+	return b.String(), true
 }
 
 // Each wrong spec is found; else the test above would show nothing.

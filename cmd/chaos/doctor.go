@@ -38,7 +38,7 @@ the very targets.`,
   chaos doctor game-day.chaos
   sudo chaos doctor
   chaos doctor --format json | jq -r '.families[].calls[] | select(.status == "no") | .name'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne,
 		ValidArgsFunction: completeScripts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(doctorFormats, format) {

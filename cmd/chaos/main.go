@@ -66,9 +66,10 @@ func newRoot(code *int) *cobra.Command {
 		Short: "run chaos experiments, and leave nothing behind",
 		Long: `chaos runs experiments written in its own small language: what is normal, what will
 happen, what is broken on purpose. It watches, judges, and undoes everything.`,
-		Example: `  chaos script game-day.chaos
-  chaos script game-day.chaos --param base=http://127.0.0.1:8080
-  chaos check *.chaos`,
+		Example: `  chaos doctor                  what this machine can do
+  chaos repl                    try it by hand; also plain "chaos" on a terminal
+  chaos plan game-day.chaos     what a run would touch
+  chaos script game-day.chaos --param base=http://127.0.0.1:8080`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -79,5 +80,9 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 	bare(root, code)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Short, help.Long = "show the help of a command", ""
+	}
 	return root
 }

@@ -101,7 +101,7 @@ func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	ready, code, err := prepare(paths, given, f.script.selected, reg, refused)
+	ready, code, err := prepare(paths, given, f.script.selected, reg, refused, "there is no plan")
 	if err != nil {
 		return exitUsage, err
 	}

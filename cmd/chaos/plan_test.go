@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chaos/runtime/recovery"
+	"chaos/runtime/target"
 )
 
 var updatePlans = flag.Bool("update-plans", false, "write testdata/plan anew")
@@ -210,7 +213,7 @@ func harmlessCall(call string, pid string) bool {
 	case "pidfd_send_signal":
 		return strings.Contains(call, ", 0, NULL, 0)") // whether a signal would be permitted
 	case "flock":
-		return strings.Contains(call, "LOCK_SH|LOCK_NB") && strings.Contains(call, ".lock>") // whether an older run still lives
+		return strings.Contains(call, "LOCK_SH|LOCK_NB") && (strings.Contains(call, ".lock>") || strings.Contains(call, "/locks/")) // whether another run lives, or holds a target
 	}
 	return false
 }
@@ -223,20 +226,25 @@ func TestPlanOnlyReads(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 	folder, state, trace := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "trace")
-	script := everyFamily(t, folder)
+	script, examples := everyFamily(t, folder), everyExample(t, folder)
 	deadRun(t, state)
 	before := snapshot(t, folder) + snapshot(t, state)
 	self, err := filepath.Abs(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []string{"text", "json", "md"} {
-		c := exec.Command("strace", "-f", "-qq", "-y", "-s", "200", "-e", "signal=none", "-e", "trace=?"+strings.Join(changing, ",?"), "-o", trace,
-			self, "plan", script, "--format", format)
-		c.Env = append(os.Environ(), asChaos+"=1", "XDG_STATE_HOME="+state)
-		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	for _, c := range []struct {
+		script string
+		format string
+		exit   int
+	}{{script, "text", 0}, {script, "json", 0}, {script, "md", 0}, {examples, "text", exitUsage}} { // what the examples name is not here
+		cmd := exec.Command("strace", "-f", "-qq", "-y", "-s", "200", "-e", "signal=none", "-e", "trace=?"+strings.Join(changing, ",?"), "-o", trace,
+			self, "plan", c.script, "--format", c.format)
+		cmd.Env = append(os.Environ(), asChaos+"=1", "XDG_STATE_HOME="+state)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.exit || strings.Contains(string(out), "has mistakes") {
+			t.Fatalf("exit %d\n%s", code, out)
 		}
 		data, err := os.ReadFile(trace)
 		if err != nil {
@@ -254,13 +262,35 @@ func TestPlanOnlyReads(t *testing.T) {
 				continue
 			}
 			if !harmlessCall(call, pid) {
-				t.Errorf("a plan as %s does more than read: %s", format, call)
+				t.Errorf("a plan of %s as %s does more than read: %s", filepath.Base(c.script), c.format, call)
 			}
 		}
 	}
 	if after := snapshot(t, folder) + snapshot(t, state); after != before {
 		t.Errorf("files changed, from\n%s\nto\n%s", before, after)
 	}
+}
+
+// everyExample is a script of the examples of everything that is registered, so that what is new is traced too.
+func everyExample(t *testing.T, folder string) string {
+	reg := registries()
+	var b strings.Builder
+	for _, name := range reg.Names() {
+		if strings.HasPrefix(name, "test.") || name == "ask" { // the tests' own; and nobody is there to ask
+			continue
+		}
+		c, _ := reg.Call(name)
+		text, ok := exampleScript(c)
+		if !ok {
+			t.Fatalf("the example of %s cannot be placed", name)
+		}
+		b.WriteString(text)
+	}
+	path := filepath.Join(folder, "examples.chaos")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // The proof above is worth something only if it notices.
@@ -375,6 +405,34 @@ func errorsOf(list ...error) error {
 		}
 	}
 	return nil
+}
+
+// A target that another run holds is said by the plan already, in the words of the run; and the plan takes it from nobody.
+func TestPlanSaysWhoHoldsATarget(t *testing.T) {
+	pid := victim(t)
+	id, err := target.ProcessIdentity(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := writeScript(t, fmt.Sprintf("experiment \"held\" {\n  probe st = process.state(pid: %[1]d)\n  steady { expect st.running }\n  inject { process.pause(pid: %[1]d) for 1ms }\n}\n", pid))
+	other := recovery.NewTargetLocks("run 20200101-000000-abcd (pid 4711)")
+	if err := other.Lock(id); err != nil {
+		t.Fatal(err)
+	}
+	_, fromPlan, code := asCommand(t, "plan", script)
+	_, fromRun, runCode := asCommand(t, "script", script)
+	other.Close()
+	const want = "is being used by run 20200101-000000-abcd (pid 4711)"
+	if code != exitUsage || runCode != exitUsage || !strings.Contains(fromPlan, want) || !strings.Contains(fromRun, want) {
+		t.Errorf("plan exits with %d and says\n%s\nscript exits with %d and says\n%s", code, fromPlan, runCode, fromRun)
+	}
+	if _, problems, code := asCommand(t, "plan", script); code != 0 {
+		t.Errorf("it was let go, but exit %d:\n%s", code, problems)
+	}
+	if err := other.Lock(id); err != nil {
+		t.Errorf("the plan holds it: %v", err)
+	}
+	other.Close()
 }
 
 // What somebody writes into a script must not become HTML, a mention or a broken table in a pull request.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,11 +67,22 @@ var marks int
 // pid, and fails the test.
 func startChaos(t *testing.T, args ...string) *chaosProcess {
 	t.Helper()
-	return startChaosIn(t, t.TempDir(), args...)
+	return startPipedIn(t, t.TempDir(), nil, args...)
 }
 
 // startChaosIn keeps the runs in a folder of the test.
 func startChaosIn(t *testing.T, runs string, args ...string) *chaosProcess {
+	t.Helper()
+	return startPipedIn(t, runs, nil, args...)
+}
+
+// startPiped is startChaos with something on standard input.
+func startPiped(t *testing.T, in io.Reader, args ...string) *chaosProcess {
+	t.Helper()
+	return startPipedIn(t, t.TempDir(), in, args...)
+}
+
+func startPipedIn(t *testing.T, runs string, in io.Reader, args ...string) *chaosProcess {
 	t.Helper()
 	marks++
 	p := &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: runs, seen: map[int]string{}, exited: make(chan struct{})}
@@ -78,7 +90,7 @@ func startChaosIn(t *testing.T, runs string, args ...string) *chaosProcess {
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "XDG_STATE_HOME=") }),
 		asChaos+"=1", p.mark, "XDG_STATE_HOME="+p.runs)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, &p.output, &p.output
 	p.cmd.WaitDelay = 5 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

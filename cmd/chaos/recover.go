@@ -27,10 +27,11 @@ func newRecover(code *int) *cobra.Command {
 		Use:   "recover [RUN]",
 		Short: "undo what a dead run left behind",
 		Long: `Undoes the faults of runs whose process is gone, newest first, from their journals.
-Without RUN it looks at all runs. Exits with 0 when nothing is left, with 6 when something is.`,
+Without RUN it looks at all runs. What cannot be undone is named, with the command that a human can run.
+Exits with 0 when nothing is left, with 6 when something is.`,
 		Example: `  chaos recover
   chaos recover 20261122-0612`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne,
 		ValidArgsFunction: completeRuns(&runs, func(r *recovery.Run) bool { return r.Unrecovered() }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := runsDir(runs)
@@ -65,7 +66,7 @@ func endOrphans(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-const runsHelp = "`DIR` where the folder of each run is kept (default: the user's state folder)"
+const runsHelp = "record and find runs in `DIR` (default: the user's state folder)"
 
 func runsDir(flag string) (string, error) {
 	if flag != "" {
@@ -168,10 +169,12 @@ func newStop(code *int) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "stop [RUN]",
 		Short: "abort a run; it undoes everything",
-		Long:  "Asks a living run to abort, waits until it has undone everything, and exits with its exit code. Without RUN: the newest that lives.",
+		Long: `Asks a living run to abort, waits until it has undone everything, and exits with the run's exit code:
+4 as a rule, 6 when something could not be undone. Without RUN: the newest that lives. Exits with 2 when
+no run lives. A prompt (chaos repl) is stopped in the same way.`,
 		Example: `  chaos stop
   chaos stop 20261122-0612`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne,
 		ValidArgsFunction: completeRuns(&runs, func(r *recovery.Run) bool { return r.Alive }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := runsDir(runs)

@@ -23,34 +23,46 @@ import (
 
 type replFlags struct {
 	params  []string
+	file    string
 	secrets string
 	seed    uint64
 	runs    string
 	plain   bool
+	load    string // a script to begin with
 }
 
 func newREPL(code *int) *cobra.Command {
 	var f replFlags
 	c := &cobra.Command{
-		Use:   "repl",
+		Use:   "repl [FILE]",
 		Short: "try statements one by one, and undo them",
 		Long: `Runs statements and expressions as they are entered: a call of a probe shows what it sees, an
 action is planned, injected and listed under :faults until :undo. However the session ends,
 everything is undone. :help lists the commands, Tab completes, :save keeps the session as a script.
+With a FILE, that script is taken in as by :load, and nothing of it runs before :run or :step.
 
 What is piped in is a script: whole experiments are run as by "chaos script", anything else as if it
-were typed, up to the first mistake. Exits with 0, or with 6 when something could not be undone.`,
+were typed, up to the first mistake.
+
+Exits with 0, or with 6 when something could not be undone. What was piped in exits as "chaos script"
+does: 1 when the hypothesis is refuted, 2 after a mistake, 4 when a guard or a signal ended it.`,
 		Example: `  chaos repl
-  chaos repl --param base=http://127.0.0.1:8080
+  chaos repl --param base=http://127.0.0.1:8080 --params staging.yaml
+  chaos repl game-day.chaos
   echo 'process.count(match: "nginx")' | chaos repl`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Args:              atMostOne,
+		ValidArgsFunction: completeScripts,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				f.load = args[0]
+			}
 			var err error
-			*code, err = runREPL(f)
+			*code, err = runREPL(f, os.Stdin)
 			return err
 		},
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
+	c.Flags().StringVar(&f.file, "params", "", "take parameters from a JSON or YAML `FILE`; one that --param names as well is taken from there")
 	c.Flags().StringVar(&f.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
@@ -58,21 +70,30 @@ were typed, up to the first mistake. Exits with 0, or with 6 when something coul
 	return c
 }
 
-// bare is what `chaos` alone does: on a terminal the prompt, else the help.
+// bare is what `chaos` alone does: on a terminal the prompt, with a script piped in what the prompt does with it, else the help.
 func bare(root *cobra.Command, code *int) {
-	root.Args = cobra.NoArgs
+	root.Args = knownCommand
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
-		if !isTerminal(os.Stdout) || !term.IsTerminal(int(os.Stdin.Fd())) {
+		var piped []byte
+		switch at := term.IsTerminal(int(os.Stdin.Fd())); {
+		case at && !isTerminal(os.Stdout):
 			return cmd.Help()
+		case !at:
+			// A standard input that is closed, or cannot be read, has nothing to say either.
+			piped, _ = io.ReadAll(io.LimitReader(os.Stdin, syntax.MaxSize+1))
+			if len(bytes.TrimSpace(piped)) == 0 {
+				return cmd.Help()
+			}
 		}
 		var err error
-		*code, err = runREPL(replFlags{})
+		*code, err = runREPL(replFlags{}, bytes.NewReader(piped))
 		return err
 	}
 }
 
-func runREPL(f replFlags) (int, error) {
-	given, err := outside(scriptFlags{params: f.params, secrets: f.secrets})
+// runREPL is the prompt, or what is to be done with piped where standard input is no terminal.
+func runREPL(f replFlags, piped io.Reader) (int, error) {
+	given, err := outside(scriptFlags{params: f.params, file: f.file, secrets: f.secrets})
 	if err != nil {
 		return exitUsage, err
 	}
@@ -89,27 +110,25 @@ func runREPL(f replFlags) (int, error) {
 	if runs, err = absolute(runs); err != nil { // the guardian works in another folder
 		return exitUsage, err
 	}
+	width := func() int {
+		if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
+			return cols
+		}
+		return 100
+	}
 	cfg := repl.Config{
 		Options: runtime.Options{Registries: reg, Seed: f.seed, Dir: dir, RunsDir: runs, Version: version},
-		Check:   check.Options{Std: stdlib.FS(), Read: syntax.Load}, Reference: sync.OnceValue(reference), Given: given, Width: 100,
+		Check:   check.Options{Std: stdlib.FS(), Read: syntax.Load}, Reference: sync.OnceValue(reference), Given: given, Load: f.load, Width: width,
 		Terminal: term.IsTerminal(int(os.Stdin.Fd())),
 		Colour:   colourful(os.Stdout) && !f.plain,
 	}
 	if cfg.Terminal {
-		if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
-			cfg.Width = cols
-		}
-		cfg.Lines, err = repl.Terminal(historyFile(runs), func() int {
-			if cols, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && cols > 0 {
-				return cols
-			}
-			return 80
-		})
+		cfg.Lines, err = repl.Terminal(historyFile(), width)
 		if err != nil {
 			return exitUsage, fmt.Errorf("this terminal cannot be used: %w", err)
 		}
 	} else {
-		text, err := io.ReadAll(io.LimitReader(os.Stdin, syntax.MaxSize+1))
+		text, err := io.ReadAll(io.LimitReader(piped, syntax.MaxSize+1))
 		if err != nil {
 			return exitUsage, fmt.Errorf("standard input cannot be read: %w", err)
 		}
@@ -127,8 +146,14 @@ func runREPL(f replFlags) (int, error) {
 	return session.Run(), nil
 }
 
-// historyFile stands beside the runs.
-func historyFile(runs string) string { return filepath.Join(filepath.Dir(runs), "history") }
+// historyFile is the user's, wherever the runs are: beside the folder that they have by default. "" for none.
+func historyFile() string {
+	runs, err := defaultRuns()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(runs), "history")
+}
 
 // wholeScript takes what was piped in for a script, if it holds an experiment.
 func wholeScript(text []byte, reg runtime.Registries, given check.Given) (ready *prepared, code int, whole bool) {

@@ -157,6 +157,20 @@ func TestEverySignalThatEndsThePromptUndoes(t *testing.T) {
 	}
 }
 
+// What is piped in is a script, so it ends as a run does: in the code of the process, in the journal, and for `chaos stop`.
+func TestAPipedSessionThatIsStoppedExits4(t *testing.T) {
+	pid := victim(t)
+	p := startPiped(t, strings.NewReader(fmt.Sprintf("process.pause(pid: %d)\nwait 1h\n", pid)), "repl")
+	p.until("waiting", "1h")
+	if out, code := p.chaos("stop"); code != 4 {
+		t.Errorf("stop ends with %d: %s", code, out)
+	}
+	if code := p.code(); code != 4 || procState(pid) != "S" || !strings.Contains(p.output.String(), "ABORTED") {
+		t.Errorf("exit %d, the target is in state %q\n%s", code, procState(pid), p.output.String())
+	}
+	waitFor(t, "all processes to end", func() bool { return len(p.living()) == 0 })
+}
+
 func TestSIGKILLOfThePromptLeavesNothing(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		pid := victim(t)
@@ -239,6 +253,13 @@ func TestWatchDrawsUntilCtrlC(t *testing.T) {
 	p.enter("watch st", "█")
 	p.press("\x03")
 	p.see("chaos> ")
+	p.enter(fmt.Sprintf("watch process.usage(pid: %d) every 20ms", pid), ".cpu", "▁")
+	p.press("\x03")
+	p.see("chaos> ")
+	p.enter(`watch process.count(match: "`+"no such process"+`") every 20ms`, "▁▁", "0")
+	p.press("\x03")
+	p.see("chaos> ")
+	p.enter("watch process.pause(pid: 1)", "error[")
 	p.enter("2 * 21", "42")
 	p.press("\x04")
 	p.wantCode(0)

@@ -29,7 +29,7 @@ describes them. The exit code is 0 when the report is written, whatever it says.
 		Example: `  chaos report
   chaos report 20261122-0612 --format md > report.md
   chaos report --format json | jq '.runs[0].experiments[].verdict'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne,
 		ValidArgsFunction: completeRuns(&runs, func(*recovery.Run) bool { return true }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := runsDir(runs)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -22,18 +23,29 @@ type runLine struct {
 	Folder  string    `json:"folder"`
 }
 
+var runsFormats = []string{"text", "json"}
+
 func newRuns() *cobra.Command {
 	var runs, format string
 	var most int
 	c := &cobra.Command{
 		Use:   "runs",
 		Short: "list past and present runs, newest first",
+		Long: `Lists runs with the time of their start, what became of them, and their script. A run that was killed
+and left something behind says so; "chaos recover" undoes that.
+
+As JSON: [{run, started, script, status, exit, open_faults, folder}]; exit is null until a run has ended.
+Names are stable; fields may be added.`,
 		Example: `  chaos runs
+  chaos runs -n 0 | grep -v 'exit 0'
   chaos runs --format json | jq '.[] | select(.open_faults > 0)'`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if most < 0 {
 				return fmt.Errorf("--most is how many at most, not %d; 0 is for all", most)
+			}
+			if !slices.Contains(runsFormats, format) {
+				return fmt.Errorf("--format is text or json, not %q%s", format, near(format, runsFormats))
 			}
 			dir, err := runsDir(runs)
 			if err != nil {
@@ -54,14 +66,10 @@ func newRuns() *cobra.Command {
 				}
 			}
 			out := cmd.OutOrStdout()
-			switch format {
-			case "json":
+			if format == "json" {
 				enc := json.NewEncoder(out)
 				enc.SetIndent("", "  ")
 				return enc.Encode(lines)
-			case "text":
-			default:
-				return fmt.Errorf("--format %s: it is text or json", format)
 			}
 			if len(lines) == 0 {
 				fmt.Fprintf(out, "no runs in %s\n", dir)
@@ -76,7 +84,8 @@ func newRuns() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&runs, "runs", "", runsHelp)
-	c.Flags().StringVar(&format, "format", "text", "text or json")
-	c.Flags().IntVarP(&most, "most", "n", 20, "how many at most; 0 for all")
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the list: text or json")
+	c.RegisterFlagCompletionFunc("format", fixed(runsFormats...))
+	c.Flags().IntVarP(&most, "most", "n", 20, "list `N` at most; 0 for all")
 	return c
 }

@@ -126,7 +126,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 			code = runtime.Worse(code, 5)
 		}
 	}()
-	ready, code, err := prepare(paths, given, f.selected, reg, written)
+	ready, code, err := prepare(paths, given, f.selected, reg, written, "nothing was started")
 	if err != nil || code != 0 || ready == nil {
 		return code, err
 	}
@@ -155,13 +155,13 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 }
 
 // prepare checks all files, narrows them to the experiments that are meant, and binds their parameters. Nothing is ready
-// when any file is wrong, or when the experiments were only to be listed.
-func prepare(paths []string, given check.Given, s selection, reg runtime.Registries, written *reports) (ready []prepared, code int, err error) {
+// when any file is wrong, or when the experiments were only to be listed. so is what a mistake means to who asked.
+func prepare(paths []string, given check.Given, s selection, reg runtime.Registries, written *reports, so string) (ready []prepared, code int, err error) {
 	refuse := func(path string, diags diag.List, sources ...*diag.Source) {
 		code = exitUsage
 		show(os.Stderr, diags, sources...)
 		n, _ := count(diags)
-		fmt.Fprintf(os.Stderr, "\n%s: %s, nothing was started\n", path, plural(n, "error"))
+		fmt.Fprintf(os.Stderr, "\n%s: %s, %s\n", path, plural(n, "error"), so)
 		written.refused(path, strings.Split(diags.Error(), "\n")...)
 	}
 	var whole []*check.Script

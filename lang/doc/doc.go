@@ -301,6 +301,9 @@ func facts(c *spec.Call) []fact {
 	if c.Selects {
 		add("selects", "exactly one, or the step refuses; `pick 2`, `pick 50%%` or `pick all` widen it")
 	}
+	if c.Spares != "" {
+		add("spares", "%s", c.Spares)
+	}
 	if c.Kind == spec.Action {
 		switch {
 		case c.Harmless:

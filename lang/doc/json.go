@@ -32,6 +32,7 @@ type (
 		Lifetime     string      `json:"lifetime,omitempty"`
 		Irreversible bool        `json:"irreversible,omitempty"`
 		Harmless     bool        `json:"harmless,omitempty"`
+		Spares       string      `json:"spares,omitempty"`
 	}
 	jsonParam struct {
 		Name       string   `json:"name"`
@@ -80,7 +81,7 @@ type (
 const JSONShape = `{calls: [{name, kind (action, probe), family, summary, signature, example,
    arguments: [{name, type, help, required?, positional?, default?, allowed?, limits?, group?}],
    result?: {type, fields?: [{name, type, help}]}, needs?: [{kind, name, install?}],
-   selects?, streaming?, undo?, undo_argument?, lifetime?, irreversible?, harmless?}],
+   selects?, streaming?, undo?, undo_argument?, lifetime?, irreversible?, harmless?, spares?}],
  functions: [{name, usage, help}],
  modules?: [{name, help, exports: [{kind (param, let, probe, action), name, usage, help}]}]}`
 
@@ -110,7 +111,7 @@ func jsonOf(c *spec.Call) jsonCall {
 	name, args := Signature(c)
 	out := jsonCall{Name: c.Name, Kind: c.Kind, Family: FamilyOf(c.Name), Summary: c.Summary, Signature: name + "(" + strings.Join(args, ", ") + ")",
 		Example: c.Example, Arguments: []jsonParam{}, Selects: c.Selects, Streaming: c.Streaming, Undo: c.Undo, UndoArgument: c.UndoArg,
-		Lifetime: c.Lifetime, Harmless: c.Harmless, Irreversible: c.Kind == spec.Action && c.Undo == "" && !c.Harmless}
+		Lifetime: c.Lifetime, Harmless: c.Harmless, Spares: c.Spares, Irreversible: c.Kind == spec.Action && c.Undo == "" && !c.Harmless}
 	for _, p := range c.Params {
 		out.Arguments = append(out.Arguments, jsonParam{Name: p.Name, Type: TypeName(p.Type), Help: p.Help, Required: p.Required, Positional: p.Positional,
 			Default: Default(p), Allowed: p.Enum, Limits: p.Limits.String(), Group: p.Group})

@@ -53,6 +53,7 @@ type Call struct {
 	UndoArg  string // the argument without which the action is irreversible ("undo" of exec.run)
 	Harmless bool   // changes nothing that could need an undo (`log`): neither reversible nor irreversible
 	Lifetime string // the class promised in the reference: "kernel", "guardian", …
+	Spares   string // what it leaves alone although it could touch it: "init and kernel threads"
 
 	// Of probes.
 	Streaming bool // runs all the time and yields one sample a period

@@ -18,6 +18,9 @@ type Own struct {
 	exe       os.FileInfo
 }
 
+// Spared says in words what Forbidden keeps actions from.
+const Spared = "init, kernel threads, chaos itself with its helpers, and what chaos was started by"
+
 // NewOwn looks around once; it is good for one selection.
 func NewOwn() *Own {
 	o := &Own{self: os.Getpid(), ancestors: map[int]bool{}}

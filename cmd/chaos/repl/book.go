@@ -97,7 +97,7 @@ func (b *book) with(p *piece) *book {
 		if q.where == p.where && !q.done && !put && (p.where == inject || p.where == setup) {
 			out.pieces, put = append(out.pieces, p), true
 		}
-		if p.name != "" && q.name == p.name && (q.where == inFile || q.where == inMember) {
+		if p.name != "" && q.name == p.name && (q.where == p.where || q.where == inFile || q.where == inMember) {
 			if !put && q.where == p.where {
 				out.pieces, put = append(out.pieces, p), true
 			}

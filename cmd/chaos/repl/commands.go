@@ -35,7 +35,8 @@ func init() {
 		{"undo", "[N|all]", "undo the newest fault, the one with a number, or all", (*REPL).undo},
 		{"judge", "", "undo everything and decide the hypothesis", (*REPL).judge},
 		{"script", "", "the session so far, as a script", (*REPL).print},
-		{"save", "FILE", "write the session as a script", (*REPL).save},
+		{"save", "FILE", "write the session as a script; `:save! FILE` over one that is there", (*REPL).save},
+		{"save!", "FILE", "", (*REPL).saveOver},
 		{"load", "FILE [TITLE]", "take in a script, to be run section by section", (*REPL).load},
 		{"run", "SECTION", "run setup, steady, inject or rollback of what was loaded", (*REPL).runSection},
 		{"step", "", "show the next step of what was loaded, confirm it, judge it", (*REPL).step},
@@ -44,19 +45,50 @@ func init() {
 	}
 }
 
+// meant is the command that an input is, with its colon, or is meant to be, without; "" for a statement or an expression.
+func (r *REPL) meant(text string) string {
+	if strings.HasPrefix(text, ":") {
+		return text
+	}
+	first, rest, _ := strings.Cut(text, " ")
+	word := strings.TrimSuffix(strings.TrimPrefix(first, `\`), "()")
+	switch {
+	case r.known(word):
+	case rest == "" && slices.Contains([]string{"help", "quit", "exit", "?"}, word), first == `\q`: // what everybody tries first
+		return ":" + strings.Replace(word, "?", "help", 1)
+	case word == "help":
+		return "doc " + rest
+	case slices.ContainsFunc(commands, func(c command) bool { return c.name == word }):
+		// `undo = 3` and `plan.x` are something else
+		if next, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " "); next == "" || !strings.ContainsAny(next[:1], "=:<>!+*.?|&") {
+			return strings.TrimSpace(word + " " + rest)
+		}
+	}
+	return ""
+}
+
 func (r *REPL) command(ctx context.Context, text string) (quit, ok bool) {
-	name, arg, _ := strings.Cut(strings.TrimPrefix(text, ":"), " ")
+	name, arg, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(text, ":")), " ")
 	if name == "quit" || name == "q" || name == "exit" {
 		return true, true
 	}
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == name })
 	if i < 0 {
 		names := make([]string, len(commands))
+		var begin []string // with what was typed
 		for i, c := range commands {
 			names[i] = c.name
+			if c.help != "" && name != "" && strings.HasPrefix(c.name, name) {
+				begin = append(begin, c.name)
+			}
+		}
+		if len(begin) == 1 {
+			return r.command(ctx, ":"+begin[0]+" "+arg)
 		}
 		hint := "`:help` lists what there is"
-		if near, ok := diag.Nearest(name, names); ok {
+		if len(begin) > 1 {
+			hint = "which of `:" + strings.Join(begin, "`, `:") + "`?"
+		} else if near, ok := diag.Nearest(name, names); ok {
 			hint = "did you mean `:" + near + "`?"
 		}
 		r.view.say("bad", "✗ ", fmt.Sprintf("there is no command `:%s`; %s", name, hint))
@@ -67,9 +99,13 @@ func (r *REPL) command(ctx context.Context, text string) (quit, ok bool) {
 
 func (r *REPL) help(context.Context, string) bool {
 	for _, c := range commands {
+		if c.help == "" { // named by another
+			continue
+		}
 		r.view.say("", "  ", fmt.Sprintf("%-19s %s", strings.TrimSpace(":"+c.name+" "+c.args), c.help))
 	}
-	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "watch EXPRESSION", "draw it live, until Ctrl-C"))
+	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "watch EXPRESSION", "draw it live, or a call of a probe, until Ctrl-C"))
+	r.view.say("", "  ", fmt.Sprintf("%-19s %s", "_", "the value that was printed last"))
 	r.view.say("dim", "", "anything else is a statement or an expression; `:doc` lists actions and probes")
 	return true
 }
@@ -106,6 +142,10 @@ func (r *REPL) plan(ctx context.Context, arg string) bool {
 	r.count++
 	src := diag.NewSource(fmt.Sprintf("input %d", r.count), arg)
 	for _, c := range split(src) {
+		if k := c.classify(r.cfg.Options.Registries, r.callable); k != kCall && k != kStatement {
+			r.view.say("bad", "✗ ", "`:plan` says what a step would do, and this is none: "+c.text())
+			return false
+		}
 		if _, ds := c.syntaxOf(); r.show(ds, src) {
 			return false
 		}
@@ -131,7 +171,7 @@ func (r *REPL) planned(plan runtime.Planned) bool {
 		return false
 	case plan.Later != "":
 		r.view.say("act", "→ ", plan.Step.Text)
-		r.view.say("dim", "  ", "not known before it is reached: "+plan.Later)
+		r.view.say("dim", "  ", "known when it is reached")
 		return true
 	}
 	r.view.say("act", "→ ", plan.Does)
@@ -159,10 +199,9 @@ func (r *REPL) faults(context.Context, string) bool {
 	list := r.session.Faults()
 	if len(list) == 0 {
 		r.view.say("dim", "", "nothing is in place")
+		return true
 	}
-	for _, f := range list {
-		r.view.say("", "  ", faultLine(f))
-	}
+	r.view.faults(list)
 	return true
 }
 
@@ -247,8 +286,12 @@ func (r *REPL) print(context.Context, string) bool {
 	return true
 }
 
-// save writes the session as a script that checks and runs. It writes over no file.
-func (r *REPL) save(_ context.Context, arg string) bool {
+// save writes the session as a script that checks and runs. It writes over no file, saveOver does.
+func (r *REPL) save(_ context.Context, arg string) bool { return r.write(arg, os.O_EXCL) }
+
+func (r *REPL) saveOver(_ context.Context, arg string) bool { return r.write(arg, os.O_TRUNC) }
+
+func (r *REPL) write(arg string, existing int) bool {
 	if arg == "" {
 		r.view.say("bad", "✗ ", "into which file? `:save game-day.chaos`")
 		return false
@@ -268,7 +311,7 @@ func (r *REPL) save(_ context.Context, arg string) bool {
 		return false
 	}
 	path := r.path(arg)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|existing, 0o644)
 	if err == nil {
 		_, err = f.WriteString(text)
 		if cerr := f.Close(); err == nil {
@@ -277,7 +320,7 @@ func (r *REPL) save(_ context.Context, arg string) bool {
 	}
 	switch {
 	case errors.Is(err, os.ErrExist):
-		r.view.say("bad", "✗ ", fmt.Sprintf("there is a file `%s` already; choose another name", arg))
+		r.view.say("bad", "✗ ", fmt.Sprintf("there is a file `%s` already: choose another name, or write over it with `:save! %s`", arg, arg))
 	case err != nil:
 		r.view.say("bad", "✗ ", fmt.Sprintf("`%s` cannot be written: %s", arg, plain(err)))
 	default:
@@ -297,6 +340,11 @@ func plain(err error) string {
 
 // path is a file as it was typed; relative ones start where chaos was started.
 func (r *REPL) path(arg string) string {
+	if rest, ok := strings.CutPrefix(arg, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
 	if filepath.IsAbs(arg) {
 		return arg
 	}

@@ -1,6 +1,7 @@
 package repl
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,7 +65,7 @@ func (r *REPL) completeCommand(name, arg string) ([]string, int) {
 		for _, w := range stages {
 			out = append(out, string(w))
 		}
-	case "load", "save":
+	case "load", "save", "save!":
 		return files(r.cfg.Options.Dir, arg)
 	}
 	return matching(out, arg)
@@ -96,7 +97,7 @@ func files(dir, part string) ([]string, int) {
 
 // frame is an open bracket around the cursor.
 type frame struct {
-	text string // ( [ {
+	text string // ( [ {, or map for the { of one
 	call string // what is called, of a (
 	args []token.Token
 }
@@ -109,16 +110,19 @@ func (r *REPL) completeScript(before string) ([]string, int) {
 	for i, t := range list {
 		switch {
 		case t.Kind == token.Comment:
-		case t.Kind == token.End && len(open) == 0, t.Kind == token.End && open[len(open)-1].text == "{":
+		case t.Kind == token.End && (len(open) == 0 || open[len(open)-1].text == "{"):
 			line = nil
 			continue
 		case t.Kind == token.Punct && strings.Contains("([{", t.Text):
 			f := frame{text: t.Text}
-			if t.Text == "(" {
+			switch {
+			case t.Text == "(":
 				f.call = dotted(list[:i])
+			case t.Text == "{" && len(line) > 0 && (len(open) > 0 && open[len(open)-1].text != "{" || line[len(line)-1].Is("=")):
+				f.text = "map"
 			}
 			open = append(open, f)
-			if t.Text == "{" {
+			if f.text == "{" {
 				line = nil
 				continue
 			}
@@ -132,30 +136,63 @@ func (r *REPL) completeScript(before string) ([]string, int) {
 			open[n-1].args = append(open[n-1].args, t)
 		}
 	}
-	if n := len(list); n > 0 && list[n-1].Kind == token.Error && strings.HasPrefix(list[n-1].Text, `"`) { // an open string: a file
-		text := list[n-1].Text[1:]
-		return files(r.cfg.Options.Dir, text)
-	}
 	part := ""
-	if n := len(list); n > 0 && list[n-1].Kind == token.Name && list[n-1].Stop() == len(before) {
+	if n := len(list); n > 0 && list[n-1].Stop() == len(before) && (list[n-1].Kind == token.Name || list[n-1].Kind == token.Error && strings.HasPrefix(list[n-1].Text, `"`)) {
 		part = list[n-1].Text
 		list = list[:n-1]
-		if len(line) > 0 {
-			line = line[:len(line)-1]
-		}
+		line = line[:max(len(line)-1, 0)]
 		if k := len(open); k > 0 && len(open[k-1].args) > 0 {
 			open[k-1].args = open[k-1].args[:len(open[k-1].args)-1]
 		}
 	}
+	var inner frame
+	if n := len(open); n > 0 {
+		inner = open[n-1]
+	}
+	s, known := r.signature(inner.call)
+	if text, is := strings.CutPrefix(part, `"`); is {
+		return r.inString(text, line, s, inner.args)
+	}
 	if n := len(list); n > 0 && list[n-1].Is(".") {
 		return matching(r.members(dotted(list[:n-1])), part)
 	}
-	if n := len(open); n > 0 && open[n-1].call != "" {
-		if s, ok := r.cfg.Options.Registries.Call(open[n-1].call); ok {
-			return matching(r.arguments(s, open[n-1].args), part)
-		}
+	var out []string
+	switch {
+	case known:
+		out = r.arguments(s, inner.args)
+	case inner.text == "map" || inner.text == "[":
+		out = r.names()
+	default:
+		out = r.words(line)
 	}
-	return matching(r.words(line), part)
+	if part != "" && (len(line) == 0 || !closed(line)) { // all of them at once would hide the rest
+		out = append(out, functions()...)
+	}
+	return matching(out, part)
+}
+
+// inString completes an open string: a module, one of the values that an argument may have, else a file.
+func (r *REPL) inString(text string, line []token.Token, s signature, given []token.Token) ([]string, int) {
+	if len(line) > 0 && line[0].Is("use") {
+		var out []string
+		modules, _ := fs.Glob(r.cfg.Check.Std, "*.chaos")
+		for _, m := range modules {
+			out = append(out, "std/"+strings.TrimSuffix(m, ".chaos")+`"`)
+		}
+		if strings.HasPrefix(text, ".") {
+			out, _ = files(filepath.Dir(r.book.path), text)
+			out = slices.DeleteFunc(out, func(f string) bool { return !strings.HasSuffix(f, "/") && !strings.HasSuffix(f, ".chaos") })
+		}
+		return matching(out, text)
+	}
+	if p := s.present(given); p != nil && len(p.Enum) > 0 {
+		var out []string
+		for _, e := range p.Enum {
+			out = append(out, e+`"`)
+		}
+		return matching(out, text)
+	}
+	return files(r.cfg.Options.Dir, text)
 }
 
 // dotted is the name with dots that ends a list of tokens.
@@ -177,6 +214,15 @@ func (r *REPL) members(name string) []string {
 	for _, n := range r.cfg.Options.Registries.Names() {
 		if rest, ok := strings.CutPrefix(n, name+"."); ok {
 			out = append(out, rest+"(")
+		}
+	}
+	if d := r.defines(name); d != nil {
+		for _, m := range d.module {
+			if m.call {
+				out = append(out, m.name+"(")
+			} else {
+				out = append(out, m.name)
+			}
 		}
 	}
 	first, rest, _ := strings.Cut(name, ".")
@@ -254,65 +300,136 @@ func (r *REPL) probes(summaries bool) map[string]*value.Type {
 }
 
 // arguments are what may stand inside the brackets of a call.
-func (r *REPL) arguments(s *spec.Call, given []token.Token) []string {
-	var out []string
-	named := map[string]bool{}
-	for i, t := range given {
-		if t.Is(":") && i > 0 {
-			named[given[i-1].Text] = true
-		}
-	}
-	if n := len(given); n > 1 && given[n-1].Is(":") { // a value
-		p, ok := s.Param(given[n-2].Text)
+func (r *REPL) arguments(s signature, given []token.Token) []string {
+	if n := len(given); n > 0 && given[n-1].Is(":") { // a value
+		p := s.present(given)
 		switch {
-		case ok && len(p.Enum) > 0:
+		case p != nil && len(p.Enum) > 0:
+			var out []string
 			for _, e := range p.Enum {
 				out = append(out, value.Quote(e))
 			}
 			return out
-		case ok && p.Type.Kind == value.Bool:
+		case p != nil && p.Type != nil && p.Type.Kind == value.Bool:
 			return []string{"true", "false"}
 		}
-		return r.values()
+		return r.names()
 	}
-	for _, p := range s.Params {
-		if !named[p.Name] {
+	if n := len(given); n > 0 && !given[n-1].Is("(") && !given[n-1].Is(",") { // behind a value
+		return nil
+	}
+	named, unnamed := map[string]bool{}, 0
+	for i, t := range given {
+		switch {
+		case t.Is(":") && i > 0:
+			named[given[i-1].Text] = true
+		case t.Is(","):
+			unnamed++
+		}
+	}
+	unnamed -= len(named)
+	var out []string
+	for i, p := range s {
+		if !named[p.Name] && i >= unnamed {
 			out = append(out, p.Name+": ")
 		}
 	}
-	return append(out, r.values()...)
+	return append(out, r.names()...)
 }
 
-// values are the names that an expression may use, and the functions.
-func (r *REPL) values() []string {
+// names are what an expression may use of the session.
+func (r *REPL) names() []string {
 	var out []string
 	for _, p := range r.book.pieces {
 		switch {
 		case p.as != "" && p.done:
 			out = append(out, p.as)
-		case p.name != "" && !strings.HasSuffix(p.name, ":") && !r.callable(p.name):
+		case p.name != "" && !strings.HasSuffix(p.name, ":"):
+			if d := r.defines(p.name); d == nil {
+				out = append(out, p.name)
+			} else if d.module != nil {
+				out = append(out, p.name+".")
+			}
+		}
+	}
+	return out
+}
+
+// constants are the names that have had their value from the start: of a time, a share or a number.
+func (r *REPL) constants() []string {
+	var out []string
+	for _, p := range r.book.pieces {
+		if tokens := token.ScanRange(p.src, p.from, p.to).Tokens; len(tokens) > 0 && p.name != "" && (tokens[0].Is("let") || tokens[0].Is("param")) {
 			out = append(out, p.name)
 		}
 	}
+	return out
+}
+
+// functions are what an expression may call, and its words.
+func functions() []string {
+	out := []string{"before.", "during.", "true", "false", "not "}
 	for _, f := range expr.Functions() {
 		out = append(out, f.Name+"(")
 	}
-	return append(out, "before", "during", "true", "false")
+	return out
+}
+
+// closed tells that the tokens of a statement end with an operand, so that an operator or a clause may follow.
+func closed(line []token.Token) bool {
+	switch last := line[len(line)-1]; last.Kind {
+	case token.Number, token.String:
+		return true
+	case token.Name:
+		return len(line) > 1 && !token.Clauses[last.Text] && !token.IsWordOp(last.Text) && last.Text != "until" && !(last.Is("when") && line[0].Is("abort"))
+	default:
+		return last.Is(")") || last.Is("]") || last.Is("}")
+	}
 }
 
 // words are what may stand next in a statement: its beginning, a clause, or an operand.
 func (r *REPL) words(line []token.Token) []string {
-	if n := len(line); n > 0 {
-		switch last := line[n-1]; {
-		case last.Is(")"):
-			return []string{"for ", "pick ", "as ", "because ", "every ", "within "}
-		case last.Is("use"):
-			return []string{`"std/`, `"./`}
-		case last.Is("=") && line[0].Is("probe"):
-			return r.families(spec.Probe)
-		}
-		return r.values()
+	if len(line) == 0 {
+		return r.beginnings()
 	}
+	first, last := line[0], line[len(line)-1]
+	switch {
+	case first.Is("use"):
+		return map[bool][]string{true: {"as "}, false: {`"std/`, `"./`}}[len(line) > 1]
+	case first.Is("abort") && len(line) == 1:
+		return []string{"when "}
+	case first.Is("wait") && len(line) == 1:
+		return append(r.names(), "until ")
+	case first.Is("probe") && last.Is("="):
+		return r.families(spec.Probe)
+	case (first.Is("probe") || first.Is("let")) && len(line) == 2:
+		return []string{"= "}
+	case last.Is("pick"):
+		return append(r.constants(), "all")
+	case last.Is("for") || last.Is("within") || last.Is("every") || last.Is("tolerate"):
+		return r.constants()
+	case !closed(line):
+		return r.names()
+	case first.Is("probe"):
+		return []string{"every "}
+	case first.Is("watch"):
+		return []string{"every "}
+	case first.Is("eventually"):
+		return []string{"and ", "or ", "within ", "for ", "because "}
+	case slices.Contains(checks, first.Text):
+		return []string{"and ", "or ", "because ", "tolerate "}
+	case first.Is("abort"):
+		return []string{"and ", "or ", "for ", "because "}
+	case first.Is("wait"):
+		return []string{"and ", "or ", "within ", "for ", "because "}
+	case last.Is(")"):
+		return []string{"for ", "pick ", "as ", "because "}
+	}
+	return []string{"and ", "or "}
+}
+
+// beginnings are what a statement may begin with.
+func (r *REPL) beginnings() []string {
 	out := []string{"watch "}
 	for _, w := range slices.Concat(declarers, checks, statements) {
 		out = append(out, w+" ")
@@ -320,13 +437,12 @@ func (r *REPL) words(line []token.Token) []string {
 	for _, s := range sections {
 		out = append(out, string(s)+" {")
 	}
-	out = append(out, r.families("")...)
 	for _, p := range r.book.in(inFile) {
-		if p.name != "" && r.callable(p.name) {
-			out = append(out, p.name)
+		if d := r.defines(p.name); d != nil && d.module == nil {
+			out = append(out, p.name+"(")
 		}
 	}
-	return append(out, r.values()...)
+	return append(append(out, r.families("")...), r.names()...)
 }
 
 // families are the first words of calls.

@@ -24,11 +24,22 @@ var stages = []where{setup, steady, inject, rollback}
 // load takes in a script.
 func (r *REPL) load(_ context.Context, arg string) bool {
 	file, title, _ := strings.Cut(arg, " ")
+	if quoted, is := strings.CutPrefix(arg, `"`); is { // a name with spaces
+		file, title, _ = strings.Cut(quoted, `"`)
+	}
 	if file == "" {
 		r.view.say("bad", "✗ ", "which file? `:load game-day.chaos`")
 		return false
 	}
+	return r.loadFile(file, strings.Trim(strings.TrimSpace(title), `"`))
+}
+
+// loadFile takes in the experiment of a title, "" for the only one.
+func (r *REPL) loadFile(file, title string) bool {
 	path := r.path(file)
+	if strings.HasPrefix(file, "~/") {
+		file = path
+	}
 	src, ds := syntax.Load(file) // as it was typed: that is the name in messages
 	if src == nil {
 		r.show(ds)
@@ -41,7 +52,7 @@ func (r *REPL) load(_ context.Context, arg string) bool {
 		return false
 	}
 	r.book.path = filepath.Join(dir, "session")
-	return r.loadSource(src, 0, len(src.Text), strings.Trim(strings.TrimSpace(title), `"`))
+	return r.loadSource(src, 0, len(src.Text), title)
 }
 
 // loadSource puts the pieces of a script into the book; nothing of it runs.
@@ -133,6 +144,10 @@ func (r *REPL) loadSource(src *diag.Source, from, to int, title string) bool {
 // runSection runs what is left of a section.
 func (r *REPL) runSection(ctx context.Context, arg string) bool {
 	w := where(arg)
+	if arg == "" {
+		r.view.say("bad", "✗ ", "which section? `:run setup`, `:run steady`, `:run inject` or `:run rollback`")
+		return false
+	}
 	if !slices.Contains(stages, w) {
 		r.view.say("bad", "✗ ", fmt.Sprintf("there is no section `%s` to run: setup, steady, inject or rollback", arg))
 		return false
@@ -176,6 +191,9 @@ func withComment(text string, off int) int {
 }
 
 func (r *REPL) lookSteady(ctx context.Context) bool {
+	if !r.afterSetup() {
+		return false
+	}
 	what, err := r.session.Steady(ctx)
 	if err != nil {
 		return r.fails(ctx, err)
@@ -186,10 +204,18 @@ func (r *REPL) lookSteady(ctx context.Context) bool {
 	return what == ""
 }
 
+// afterSetup tells whether setup has run, and says so if it has not.
+func (r *REPL) afterSetup() bool {
+	if len(r.book.pending(setup)) > 0 {
+		r.view.say("bad", "✗ ", "setup has not run: `:run setup`")
+		return false
+	}
+	return true
+}
+
 // readyToInject looks first whether the system is steady, as a run does, unless that was done.
 func (r *REPL) readyToInject(ctx context.Context) bool {
-	if left := r.book.pending(setup); len(left) > 0 {
-		r.view.say("bad", "✗ ", "setup has not run: `:run setup`")
+	if !r.afterSetup() {
 		return false
 	}
 	if r.session.Injected() || r.game == nil || r.game.steadied || len(r.book.in(steady)) == 0 {
@@ -212,7 +238,12 @@ func (r *REPL) next(ctx context.Context, p *piece) bool {
 }
 
 // line is a piece on one line, without its comments.
-func (p *piece) line() string { return syntax.OneLine(p.src, p.src.Span(p.from, p.to)) }
+func (p *piece) line() string {
+	if text, ok := oneEntry(stripComments(p.text())); ok {
+		return text
+	}
+	return syntax.OneLine(p.src, p.src.Span(p.from, p.to))
+}
 
 // step shows the next step of what was loaded, runs it when it is confirmed, and tells how the hypothesis stands.
 func (r *REPL) step(ctx context.Context, _ string) bool {

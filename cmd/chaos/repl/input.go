@@ -64,6 +64,15 @@ func split(src *diag.Source) []chunk {
 	return out
 }
 
+// goesOn tells that more lines belong to an input. Of the commands only `:plan` takes a statement.
+func goesOn(text string) bool {
+	if command, is := strings.CutPrefix(strings.TrimSpace(text), ":"); is {
+		statement, plan := strings.CutPrefix(command, "plan ")
+		return plan && incomplete(statement)
+	}
+	return incomplete(text)
+}
+
 // incomplete tells that an input goes on: a bracket or a string of several lines is open, or an operator wants an operand.
 func incomplete(text string) bool {
 	src := diag.NewSource("input", text)
@@ -117,7 +126,7 @@ func (c chunk) classify(cat spec.Catalogue, own func(name string) bool) kind {
 		return kCheck
 	case slices.Contains(statements, word):
 		return kStatement
-	case word == "experiment" && at(1).Kind == token.String:
+	case word == "experiment":
 		return kExperiment
 	case isSection(word) && (block || word != "steady"):
 		return kSection

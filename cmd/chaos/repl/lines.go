@@ -227,7 +227,28 @@ func readHistory(path string) []string {
 		return nil
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) > 2*historyLimit {
+		shortenHistory(path, lines[len(lines)-historyLimit:])
+	}
 	return lines[max(len(lines)-historyLimit, 0):]
+}
+
+// shortenHistory replaces a history that has grown. What another prompt appends at this very moment may get lost.
+func shortenHistory(path string, lines []string) {
+	f, err := os.CreateTemp(filepath.Dir(path), "history-") // readable for the user alone
+	if err != nil {
+		return
+	}
+	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
 }
 
 // appendHistory writes one line, readable for the user alone. A history that cannot be written is no reason to stop.

@@ -15,6 +15,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/doc"
 	"chaos/lang/syntax"
+	"chaos/lang/token"
 	"chaos/lang/value"
 	"chaos/runtime"
 	"chaos/runtime/event"
@@ -26,10 +27,11 @@ type Config struct {
 	Check     check.Options
 	Reference func() *doc.Reference
 	Given     check.Given // parameters and secrets from outside
+	Load      string      // a script to begin with
 	Lines     Lines
 	Terminal  bool // somebody sits there: questions are asked
 	Colour    bool
-	Width     int
+	Width     func() int // of the terminal, which may be resized
 }
 
 // REPL is one session at the prompt.
@@ -41,7 +43,8 @@ type REPL struct {
 	view    *view
 	count   int // of inputs
 	game    *game
-	shown   bool // the plan of the step that runs was shown and confirmed
+	latest  string // value that was printed, as a literal
+	shown   bool   // the plan of the step that runs was shown and confirmed
 
 	busy    sync.Mutex // held while an input runs; not while it asks
 	left    bool
@@ -58,7 +61,7 @@ const ExitUsage = 2
 // New makes a session. Nothing is started yet.
 func New(cfg Config) *REPL {
 	r := &REPL{cfg: cfg}
-	r.view = &view{w: cfg.Lines.Out(), colour: cfg.Colour, width: max(min(cfg.Width, 110), 40), steps: map[int]event.StepStarted{}}
+	r.view = &view{w: cfg.Lines.Out(), colour: cfg.Colour, columns: cfg.Width, steps: map[int]event.StepStarted{}}
 	o := cfg.Options
 	o.Sinks = append(o.Sinks, r.view)
 	r.session = runtime.NewSession(o, 0)
@@ -76,6 +79,13 @@ const (
 
 // Run reads and runs inputs until there are no more, then undoes everything. The code is 0, or 6 when something is left.
 func (r *REPL) Run() int {
+	if r.cfg.Terminal {
+		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help lists the commands", "Tab completes", "Ctrl-D undoes everything and leaves"))
+	}
+	if r.cfg.Load != "" && !r.loadFile(r.cfg.Load, "") {
+		r.Leave(false)
+		return ExitUsage
+	}
 	var buffer []string
 	for {
 		p := prompt
@@ -99,7 +109,7 @@ func (r *REPL) Run() int {
 		}
 		buffer = append(buffer, line)
 		text := strings.Join(buffer, "\n")
-		if !strings.HasPrefix(strings.TrimSpace(text), ":") && strings.TrimSpace(line) != "" && incomplete(text) {
+		if strings.TrimSpace(line) != "" && goesOn(text) {
 			continue
 		}
 		buffer = nil
@@ -152,6 +162,11 @@ func (r *REPL) Leave(hurry bool) int {
 		case !r.cfg.Terminal:
 			r.code = exit
 		}
+		for name := range r.cfg.Given.Flags { // one of a script is refused before it starts; here it could still come
+			if !slices.ContainsFunc(r.state.script.AllParams(), func(p *check.Param) bool { return p.Name == name }) {
+				r.view.note(fmt.Sprintf("`--param %s` meant nothing: no parameter has that name", name))
+			}
+		}
 		if dir := r.session.Dir(); dir != "" {
 			r.view.say("dim", "", "kept: "+filepath.Join(dir, event.JournalName))
 		}
@@ -182,15 +197,14 @@ func (r *REPL) Input(text string) (quit, ok bool) {
 	}
 	ctx, done := r.start()
 	defer done()
-	trimmed := strings.TrimSpace(text)
-	if slices.Contains([]string{"help", "quit", "exit", "?"}, trimmed) && !slices.ContainsFunc(r.book.pieces, func(p *piece) bool { return p.name == trimmed }) {
-		trimmed = ":" + strings.Replace(trimmed, "?", "help", 1) // what everybody tries first
-	}
-	if strings.HasPrefix(trimmed, ":") {
-		return r.command(ctx, trimmed)
+	if command := r.meant(strings.TrimSpace(text)); strings.HasPrefix(command, ":") {
+		return r.command(ctx, command)
+	} else if command != "" {
+		r.view.say("bad", "✗ ", fmt.Sprintf("commands start with `:`: write `:%s`", command))
+		return false, false
 	}
 	r.count++
-	src := diag.NewSource(fmt.Sprintf("input %d", r.count), text)
+	src := diag.NewSource(fmt.Sprintf("input %d", r.count), r.recall(text))
 	chunks := split(src)
 	if len(chunks) == 0 { // a comment, perhaps one of another language
 		_, ds := syntax.Parse(src)
@@ -218,8 +232,14 @@ func (r *REPL) ask(question string) string {
 
 // one runs a chunk.
 func (r *REPL) one(ctx context.Context, c chunk) bool {
-	if c.tokens[0].Is("watch") && len(c.tokens) > 1 && isOperand(c.tokens[1]) {
-		return r.watch(ctx, c)
+	if c.tokens[0].Is("watch") && !r.known("watch") {
+		switch {
+		case len(c.tokens) == 1:
+			r.view.say("bad", "✗ ", "watch what? Write `watch` and an expression, or a call of a probe")
+			return false
+		case isOperand(c.tokens[1]):
+			return r.watch(ctx, c)
+		}
 	}
 	switch c.classify(r.cfg.Options.Registries, r.callable) {
 	case kDeclaration:
@@ -239,15 +259,7 @@ func (r *REPL) one(ctx context.Context, c chunk) bool {
 }
 
 // callable tells whether a name is a definition of the script, or a module.
-func (r *REPL) callable(name string) bool {
-	for _, p := range r.book.in(inFile) {
-		if p.name == name {
-			first, _, _ := strings.Cut(strings.TrimSpace(stripComments(p.text())), " ")
-			return first == "action" || first == "use" || first == "probe" && strings.Contains(strings.SplitN(p.text(), "=", 2)[0], "(")
-		}
-	}
-	return false
-}
+func (r *REPL) callable(name string) bool { return r.defines(name) != nil }
 
 func stripComments(s string) string {
 	for strings.HasPrefix(strings.TrimSpace(s), "//") {
@@ -296,17 +308,27 @@ func (r *REPL) fails(ctx context.Context, err error) bool {
 
 // bind gives the parameters and secrets of a checked book their values.
 func (r *REPL) bind(c *checked) (*check.Bound, bool) {
-	known := map[string]string{}
-	for _, p := range c.script.AllParams() {
-		if v, ok := r.cfg.Given.Flags[p.Name]; ok {
-			known[p.Name] = v
+	given, sources := r.cfg.Given, c.sources
+	given.Flags = map[string]string{}
+	params := c.script.AllParams()
+	declared := func(name string) bool {
+		return slices.ContainsFunc(params, func(p *check.Param) bool { return p.Name == name })
+	}
+	for name, v := range r.cfg.Given.Flags { // the others may be declared later
+		if declared(name) {
+			given.Flags[name] = v
 		}
 	}
-	bound, ds := check.Bind(c.script, c.script.AllParams(), check.Given{Flags: known, Env: r.cfg.Given.Env, Secret: r.cfg.Given.Secret})
+	if given.File != nil {
+		file := *given.File
+		file.Ignore = func(name string) bool { return !declared(name) }
+		given.File, sources = &file, append(slices.Clone(sources), file.Text())
+	}
+	bound, ds := check.Bind(c.script, params, given)
 	for i := range ds {
 		ds[i] = c.mapped(ds[i])
 	}
-	return &bound, !r.show(ds, c.sources...)
+	return &bound, !r.show(ds, sources...)
 }
 
 // use lets the session see a checked book, for one input.
@@ -333,7 +355,24 @@ func (r *REPL) script() string {
 	return text
 }
 
-// value prints a value: a struct as a table, anything else on a line.
+// value prints a value, a struct as a table and anything else on a line, and keeps it for `_`.
 func (r *REPL) value(v value.Value) {
 	r.view.value(v)
+	if r.latest = ""; !v.IsMissing() && slices.Contains(value.ParamKinds, v.T.Kind) {
+		r.latest = v.String()
+	}
+}
+
+// recall writes the latest value for each `_`, as a literal: so a script that is saved does not know of it.
+func (r *REPL) recall(text string) string {
+	if r.latest == "" || !strings.Contains(text, "_") {
+		return text
+	}
+	list := token.Scan(diag.NewSource("input", text)).Tokens
+	for i, t := range slices.Backward(list) {
+		if t.Kind == token.Name && t.Text == "_" && !(i > 0 && list[i-1].Is(".")) {
+			text = text[:t.Off] + r.latest + text[t.Stop():]
+		}
+	}
+	return text
 }

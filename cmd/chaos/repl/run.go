@@ -49,6 +49,15 @@ func (r *REPL) valueOf(ck *checked, p *piece) (*expr.Expr, bool) {
 }
 
 func (r *REPL) expression(ctx context.Context, c chunk) bool {
+	if name, called := r.registered(c); name != "" {
+		if !called && len(c.tokens) == 2*strings.Count(name, ".")+1 { // nothing but a name: whoever types it wants to know
+			return r.doc(ctx, name)
+		}
+		if called {
+			r.view.say("bad", "✗ ", fmt.Sprintf("`%[1]s(…)` is no part of an expression: name it with `probe n = %[1]s(…)`, and read `n`", name))
+			return false
+		}
+	}
 	if readsWhole(c) && len(c.malformed()) == 0 {
 		return r.summary(ctx, c)
 	}
@@ -66,6 +75,34 @@ func (r *REPL) expression(ctx context.Context, c chunk) bool {
 	}
 	r.value(v)
 	return true
+}
+
+// registered is the first action, probe or family that a chunk names, and whether it is called.
+func (r *REPL) registered(c chunk) (name string, called bool) {
+	reg := r.cfg.Options.Registries
+	for i, t := range c.tokens {
+		if t.Kind != token.Name || i > 0 && c.tokens[i-1].Is(".") || r.known(t.Text) {
+			continue
+		}
+		end := i + 1
+		for end+1 < len(c.tokens) && c.tokens[end].Is(".") {
+			end += 2
+		}
+		name = dotted(c.tokens[:end])
+		called = end < len(c.tokens) && c.tokens[end].Is("(")
+		if _, is := reg.Call(name); is {
+			return name, called
+		}
+		if !called && i == 0 && slices.ContainsFunc(reg.Names(), func(n string) bool { return strings.HasPrefix(n, t.Text+".") }) {
+			return name, false
+		}
+	}
+	return "", false
+}
+
+// known tells that a name is one of the session.
+func (r *REPL) known(name string) bool {
+	return slices.ContainsFunc(r.book.pieces, func(p *piece) bool { return p.name == name || p.as == name })
 }
 
 // readsWhole tells that an expression is about `during` or `after`.
@@ -282,6 +319,20 @@ func (r *REPL) definesProbe(name string, c chunk) bool {
 
 // sample calls a probe once and shows what it saw.
 func (r *REPL) sample(ctx context.Context, c chunk) bool {
+	probe, ok := r.called(c)
+	if !ok {
+		return false
+	}
+	v, err := r.session.Sample(ctx, probe)
+	if err != nil {
+		return r.fails(ctx, err)
+	}
+	r.value(v)
+	return true
+}
+
+// called is the probe that a call amounts to, which has no name.
+func (r *REPL) called(c chunk) (*check.Probe, bool) {
 	p := &piece{src: c.src, from: c.from, to: c.to, prefix: "probe " + hiddenName + " =\n", where: inMember, hidden: true}
 	mention := &piece{src: diag.NewSource("mention", hiddenName), to: len(hiddenName), prefix: "let " + hiddenName + "_ =\n", where: inject, hidden: true}
 	ck := r.book.with(p).with(mention).check()
@@ -291,19 +342,13 @@ func (r *REPL) sample(ctx context.Context, c chunk) bool {
 		}
 	}
 	if r.show(ck.diags, ck.sources...) || !r.use(ck) {
-		return false
+		return nil, false
 	}
-	for _, probe := range ck.def.Probes {
-		if probe.Name != hiddenName {
-			continue
-		}
-		v, err := r.session.Sample(ctx, probe.Call)
-		if err != nil {
-			return r.fails(ctx, err)
-		}
-		r.value(v)
+	i := slices.IndexFunc(ck.def.Probes, func(p *check.Probe) bool { return p.Name == hiddenName })
+	if i < 0 {
+		return nil, false
 	}
-	return true
+	return ck.def.Probes[i], true
 }
 
 // statement reads what the book has to know of a step: the name of its result, and where its `for` stands.
@@ -524,9 +569,12 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 		at := st.At()
 		part := chunk{src: c.src, from: at.Start.Offset, to: at.End.Offset, tokens: token.ScanRange(c.src, at.Start.Offset, at.End.Offset).Tokens}
 		ok := false
-		switch st.(type) {
+		switch st := st.(type) {
 		case *syntax.Attr, *syntax.Let:
 			p := &piece{src: c.src, from: part.from, to: part.to, where: w}
+			if attr, is := st.(*syntax.Attr); is {
+				p.name = attr.Name.Text + ":" // entered anew, it replaces the one before
+			}
 			if w == inject || w == setup || w == rollback {
 				ok = r.do(ctx, part, w)
 				break
@@ -557,14 +605,41 @@ func (r *REPL) section(ctx context.Context, c chunk) bool {
 	return true
 }
 
-// watch draws a live line of values.
+// end is where the call of a chunk ends, before its clauses.
+func (c chunk) end() int {
+	for i, t := range c.tokens {
+		if i > 0 && t.Kind == token.Name && token.Clauses[t.Text] && c.tokens[i-1].Is(")") {
+			return c.tokens[i-1].Stop()
+		}
+	}
+	return c.to
+}
+
+// watch draws a live line of values: of an expression at each new sample of its probes, or of a call of a probe.
 func (r *REPL) watch(ctx context.Context, c chunk) bool {
-	from := c.tokens[1].Off
-	e, ok := r.typed(chunk{src: c.src, from: from, to: c.to, tokens: c.tokens[1:]})
-	if !ok {
+	if !r.cfg.Terminal {
+		r.view.say("bad", "✗ ", "`watch` draws until Ctrl-C, and nobody sits there to press it; write the expression alone, or `wait until` it")
 		return false
 	}
-	s := &spark{view: r.view, name: c.src.Text[from:c.to]}
+	from := c.tokens[1].Off
+	part := chunk{src: c.src, from: from, to: c.to, tokens: c.tokens[1:]}
+	var follow func(see func(value.Value)) error
+	if part.classify(r.cfg.Options.Registries, r.callable) == kCall {
+		probe, ok := r.called(part)
+		if !ok {
+			return false
+		}
+		follow = func(see func(value.Value)) error {
+			return r.session.Follow(ctx, probe, func(v value.Value) bool { see(v); return true })
+		}
+	} else {
+		e, ok := r.typed(part)
+		if !ok {
+			return false
+		}
+		follow = func(see func(value.Value)) error { return r.session.Watch(ctx, e, see) }
+	}
+	s := &spark{view: r.view, name: c.src.Text[from:part.end()]}
 	seen := make(chan value.Value, 64)
 	finished := make(chan struct{})
 	go func() {
@@ -573,7 +648,7 @@ func (r *REPL) watch(ctx context.Context, c chunk) bool {
 			s.add(v)
 		}
 	}()
-	err := r.session.Watch(ctx, e, func(v value.Value) {
+	err := follow(func(v value.Value) {
 		select {
 		case seen <- v: // never block the board
 		default:

@@ -3,6 +3,9 @@ package repl
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,9 +18,9 @@ import (
 
 // view prints what happens, one line for each thing that matters; it reads the run's events.
 type view struct {
-	w      io.Writer
-	colour bool
-	width  int
+	w       io.Writer
+	colour  bool
+	columns func() int
 
 	hide func(string) string // secrets
 
@@ -27,6 +30,9 @@ type view struct {
 	logged bool // the latest step has said what it had to say
 	drawn  bool // a line of bars stands on the last line
 }
+
+// width is what a line may take: on a wide terminal less, for the eyes.
+func (v *view) width() int { return max(min(v.columns(), 110), 40) }
 
 func (v *view) paint(kind, text string) string {
 	codes := map[string]string{"dim": "2", "bold": "1", "good": "32", "bad": "1;31", "warn": "33", "act": "35", "head": "1;36"}
@@ -125,9 +131,11 @@ func (v *view) Event(e event.Event) {
 	case event.CheckJudged:
 		v.judged(d)
 	case event.PhaseEntered:
-		switch d.Phase {
-		case event.Settle, event.After:
+		switch {
+		case d.Phase == event.Settle || d.Phase == event.After:
 			v.say("dim", "· ", joined(string(d.Phase), d.Detail))
+		case d.Phase == event.Before && d.Detail != "":
+			v.say("dim", "· ", joined("steady", d.Detail))
 		}
 	case event.PhaseEnded:
 		if d.OK {
@@ -255,7 +263,11 @@ func (v *view) value(x value.Value) {
 	}
 	m, ok := x.V.(map[string]value.Value)
 	if !ok || x.T.Kind != value.Struct || len(x.T.Fields) == 0 {
-		v.say("", "", x.String())
+		text := x.String()
+		if x.T.Unit() { // nobody reads nine digits of a second
+			text = x.Short()
+		}
+		v.say("", "", text)
 		return
 	}
 	longest, widest := 0, 0
@@ -280,7 +292,7 @@ func (v *view) value(x value.Value) {
 	var b strings.Builder
 	for _, r := range rows {
 		line := "  " + v.paint("bold", r[0]) + strings.Repeat(" ", longest-utf8.RuneCountInString(r[0])+2)
-		room := v.width - longest - 4
+		room := v.width() - longest - 4
 		cell := cut(r[1], room)
 		line += cell
 		if help := room - max(utf8.RuneCountInString(cell), widest) - 2; help >= utf8.RuneCountInString(r[2]) && r[2] != "" {
@@ -310,7 +322,7 @@ func (v *view) rows(t *value.Type, items []value.Value) string {
 		lines = append(lines, line)
 	}
 	widths := make([]int, len(t.Fields))
-	room := v.width - 4
+	room := v.width() - 4
 	for i := range widths {
 		for _, line := range lines {
 			widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
@@ -343,17 +355,49 @@ func cut(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// faultLine is a fault in the list.
+// faults lists what is in place as a table.
+func (v *view) faults(list []runtime.Fault) {
+	rows := [][]string{{"", "fault", "lifetime", "age", "left"}}
+	for _, f := range list {
+		what, left := aboutFault(f)
+		rows = append(rows, []string{strconv.Itoa(f.Number), what, f.Lifetime, clock(f.Age), left})
+	}
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	others := 2
+	for _, w := range widths {
+		others += w + 2
+	}
+	widths[1] = min(widths[1], max(v.width()-others+widths[1], 20))
+	for n, row := range rows {
+		line := ""
+		for i, cell := range row {
+			cell = cut(printable(v.hide(cell)), widths[i])
+			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+		}
+		v.say([]string{"dim", ""}[min(n, 1)], "  ", strings.TrimRight(line, " "))
+	}
+}
+
+// faultLine is a fault on a line of its own.
 func faultLine(f runtime.Fault) string {
-	what := f.Does
-	if what == "" {
+	what, left := aboutFault(f)
+	return fmt.Sprintf("%d  %s", f.Number, joined(what, f.Lifetime, left))
+}
+
+// aboutFault says what a fault does, and when it ends by itself.
+func aboutFault(f runtime.Fault) (what, left string) {
+	if what = f.Does; what == "" {
 		what = f.Text
 	}
-	left := clock(f.Left) + " left"
-	if f.Setup {
+	if left = clock(f.Left) + " left"; f.Setup {
 		left = "until the session ends"
 	}
-	return fmt.Sprintf("%d  %s", f.Number, joined(what, f.Lifetime, left))
+	return what, left
 }
 
 // clock is a time at a glance.
@@ -373,82 +417,93 @@ func clock(d time.Duration) string {
 
 // spark is a line of bars that grows with the samples.
 type spark struct {
-	view *view
-	name string
-	seen []float64
-	last value.Value
-	text string
+	view  *view
+	name  string
+	field string    // of a struct
+	seen  []float64 // NaN for no data
+	last  value.Value
 }
 
 const bars = "▁▂▃▄▅▆▇█"
 
-// add draws one more value: numbers as bars, yes and no as full and empty, no data as a gap.
+// add draws one more value: numbers as bars, yes and no as full and empty, no data as a gap. Of a struct it is one field.
 func (s *spark) add(v value.Value) {
-	s.last = v
-	n := -1.0
+	if v.T != nil && v.T.Kind == value.Struct && !v.IsMissing() {
+		if s.field = telling(v.T); s.field != "" {
+			why := v.Get("error").Text() // of many probes: why the rest is not there
+			if v = v.Get(s.field); v.IsMissing() && why != "" {
+				v = value.NoData("%s", why)
+			}
+		}
+	}
+	n := math.NaN()
 	switch {
 	case v.IsMissing():
 	case v.T.Kind == value.Bool && v.Bool():
 		n = 1
 	case v.T.Numeric():
 		n = v.Float()
-	case v.T.Kind == value.Struct:
-		n = first(v)
 	case v.T.Kind == value.Bool:
 		n = 0
 	}
-	s.seen = append(s.seen, n)
-	room := max(s.view.width-utf8.RuneCountInString(s.name)-40, 10)
-	if len(s.seen) > room {
-		s.seen = s.seen[len(s.seen)-room:]
-	}
+	s.last, s.seen = v, append(s.seen, n)
+	s.seen = s.seen[max(len(s.seen)-200, 0):] // more than any line holds
 	s.draw()
 }
 
-// first is the first number of a sample, or whether its first field is true: something to look at.
-func first(v value.Value) float64 {
-	for _, f := range v.T.Fields {
-		if c := v.Get(f.Name); f.Type.Unit() && !c.IsMissing() {
-			return c.Float()
+// telling is the field of a struct to look at: the first with a unit, else the first number, else the first yes or no.
+func telling(t *value.Type) string {
+	for _, is := range []func(*value.Type) bool{
+		(*value.Type).Unit, (*value.Type).Numeric, func(t *value.Type) bool { return t.Kind == value.Bool },
+	} {
+		if i := slices.IndexFunc(t.Fields, func(f value.Field) bool { return is(f.Type) }); i >= 0 {
+			return t.Fields[i].Name
 		}
 	}
-	for _, f := range v.T.Fields {
-		switch c := v.Get(f.Name); {
-		case c.IsMissing():
-		case f.Type.Numeric():
-			return c.Float()
-		case f.Type.Kind == value.Bool && c.Bool():
-			return 1
-		}
-	}
-	return 0
+	return ""
 }
 
+// draw writes the line anew: what is watched, as many bars as fit, the latest value, and what the highest bar is.
 func (s *spark) draw() {
-	low, high := 0.0, 0.0
-	for _, n := range s.seen {
-		high = max(high, n)
+	now := s.view.hide(s.last.Short())
+	if s.last.IsMissing() {
+		now = "no data: " + s.last.Why()
+	}
+	width := s.view.width()
+	var name string
+	name, now = printable(s.name), cut(printable(now), width/3)
+	if s.field == "" {
+		name = cut(name, width*2/5)
+	} else {
+		name = cut(name, width*2/5-len(s.field)-1) + "." + s.field
+	}
+	room := max(width-utf8.RuneCountInString(name)-utf8.RuneCountInString(now)-20, 8)
+	seen := s.seen[max(len(s.seen)-room, 0):]
+	high := 0.0
+	for _, n := range seen {
+		if n > high { // NaN is not
+			high = n
+		}
 	}
 	var b strings.Builder
-	for _, n := range s.seen {
+	for _, n := range seen {
 		switch {
-		case n < 0:
+		case math.IsNaN(n):
 			b.WriteString("·")
-		case high <= low:
+		case high <= 0 || n <= 0:
 			b.WriteString("▁")
 		default:
 			b.WriteRune([]rune(bars)[min(int(n/high*8), 7)])
 		}
 	}
-	now := s.view.hide(s.last.Short())
-	if s.last.IsMissing() {
-		now = "no data: " + s.last.Why()
+	most := ""
+	if s.last.T != nil && s.last.T.Numeric() && high > 0 {
+		most = "  max " + value.Value{T: s.last.T, V: high}.Short()
 	}
-	s.text = s.name + "  " + s.view.paint("act", b.String()) + "  " + cut(printable(now), 36)
 	s.view.mu.Lock()
 	s.view.drawn = true
 	s.view.mu.Unlock()
-	fmt.Fprintf(s.view.w, "\r\x1b[K%s", s.text)
+	fmt.Fprintf(s.view.w, "\r\x1b[K%s  %s  %s%s", name, s.view.paint("act", b.String()), now, s.view.paint("dim", most))
 }
 
 func (s *spark) end() {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"chaos/lang/diag"
+
+	"github.com/spf13/cobra"
+)
+
+// How many arguments a command takes, said in its own words.
+
+func atLeastOne(usage string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("which file? Usage: %s", usage)
+		}
+		return nil
+	}
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("`%s` is one too many. Usage: %s", args[1], cmd.UseLine())
+	}
+	return nil
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("`%s` is one too many. Usage: %s", args[0], cmd.UseLine())
+	}
+	return nil
+}
+
+// knownCommand is for the root, which is reached by every word that is no command.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if strings.HasSuffix(args[0], ".chaos") {
+		return fmt.Errorf("`%s` is no command; `chaos script %s` runs a script, `chaos plan %s` says what it would do", args[0], args[0], args[0])
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	hint := diag.DidYouMean(args[0], names)
+	if hint == "" {
+		hint = "`chaos --help` lists them"
+	}
+	return fmt.Errorf("there is no command `%s`; %s", args[0], hint)
+}
