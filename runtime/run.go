@@ -297,11 +297,7 @@ func (r *Run) prepare(ctx context.Context, def *check.Experiment, shared env.Env
 func (x *experiment) report() (exit int, goOn bool) {
 	x.stream = x.run.stream
 	x.board.stream = x.run.stream
-	start := event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)}
-	if x.def.Hypothesis != nil {
-		start.Hypothesis = x.def.Hypothesis.Title
-	}
-	x.stream.Emit(start)
+	x.stream.Emit(x.started())
 	out := x.execute()
 	exit = exitCode(out, len(x.fruitless) > 0)
 	for _, f := range x.fruitless {

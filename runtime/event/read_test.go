@@ -17,7 +17,7 @@ import (
 // all is one payload of every kind, every field filled: a reader that forgets one fails here.
 func all() []Data {
 	kinds := []Data{RunStarted{}, ExperimentStarted{}, PhaseEntered{}, PhaseEnded{}, StepStarted{}, StepEnded{}, Waiting{}, Heading{}, UndoIntended{}, UndoState{},
-		FaultUndone{}, Sample{}, CheckJudged{}, Turned{}, GuardTripped{}, Abort{}, Log{}, Note{}, ExperimentEnded{}, RunEnded{}}
+		FaultUndone{}, Sample{}, CheckJudged{}, Turned{}, CheckState{}, GuardTripped{}, Abort{}, Log{}, Note{}, ExperimentEnded{}, RunEnded{}}
 	out := make([]Data, len(kinds))
 	for i, k := range kinds {
 		v := reflect.New(reflect.TypeOf(k)).Elem()
