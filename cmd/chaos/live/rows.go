@@ -1,0 +1,172 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"chaos/runtime/event"
+)
+
+const (
+	valueWidth = 11 // of a probe's latest value
+	leastFact  = 20 // of what is said about a check: "false for 0.4s of 3s"
+)
+
+// valueRows show each watched value: its name, the latest, and how it went.
+func (r *renderer) valueRows() []row {
+	if r.m.phase == event.Setup || r.m.phase == event.UndoSetup { // nothing is sampled, or no longer
+		return nil
+	}
+	names := 8
+	for _, s := range r.m.values {
+		names = max(names, Width(s.Text))
+	}
+	names = min(names, max(r.room()/3, 16))
+	bars := r.room() - names - valueWidth - 4
+	var out []row
+	for _, s := range r.m.values {
+		text := pad(s.Text, names) + "  "
+		age := s.stale(r.now)
+		switch {
+		case !s.sampled:
+			text += r.paint("dim", padLeft("–", valueWidth))
+		case s.latest.IsMissing():
+			text += r.paint("bad", padLeft("no data", valueWidth)) + "  "
+			why := Cut(oneLine(s.latest.Why()), bars*2/3)
+			text += r.spark(s, bars-Width(why)-2) + "  " + r.paint("dim", why)
+		case age > 0:
+			old := Clock(age.Truncate(time.Second)) + " old"
+			text += r.paint("dim", padLeft(oneLine(s.latest.Short()), valueWidth)) + "  "
+			text += r.spark(s, bars-Width(old)-2) + "  " + r.paint("warn", old)
+		default:
+			text += padLeft(oneLine(s.latest.Short()), valueWidth) + "  " + r.spark(s, bars)
+		}
+		out = append(out, row{text: text, matters: s.Read})
+	}
+	return out
+}
+
+func (r *renderer) spark(s *series, width int) string {
+	first, last := r.m.span(width, r.now)
+	blank, list := s.cells(first, last)
+	if lead := strings.Repeat(" ", blank); s.yesNo() {
+		return lead + ticks(list, r.paint)
+	} else {
+		return lead + r.paint("bar", Spark(list))
+	}
+}
+
+func (r *renderer) checksLabel() string {
+	if r.steady() {
+		return "steady"
+	}
+	return "checks"
+}
+
+// steady tells that it is the steady state that is looked at now, not the hypothesis.
+func (r *renderer) steady() bool { return r.m.phase == event.Before || r.m.phase == event.After }
+
+// checkRows are the checks that are looked at now, and the guards; the facts stand in one column.
+func (r *renderer) checkRows() (checks, guards []row) {
+	if r.m.phase == event.Setup || r.m.phase == event.UndoSetup {
+		return nil, nil
+	}
+	section := "hypothesis"
+	if r.steady() {
+		section = "steady"
+	}
+	var list []*check
+	texts := 0
+	for _, c := range r.m.checks {
+		if c.Section == section || c.Section == "guard" && r.armed() {
+			list = append(list, c)
+			texts = max(texts, Width(c.Text))
+		}
+	}
+	texts = min(texts, r.room()-4-max(r.room()*4/10, leastFact))
+	for _, c := range list {
+		mark, kind, fact := r.judge(c)
+		line := r.paint(kind, mark) + " " + pad(c.Text, texts) + "  " + r.paint(factKind(kind), Cut(oneLine(fact), r.room()-texts-4))
+		out := row{text: line, matters: kind == "bad" || kind == "warn"}
+		if c.Section == "guard" {
+			guards = append(guards, out)
+		} else {
+			checks = append(checks, out)
+		}
+	}
+	return checks, guards
+}
+
+// armed tells whether guards watch: until all is undone.
+func (r *renderer) armed() bool {
+	switch r.m.phase {
+	case event.Before, event.During, event.Undo:
+		return true
+	}
+	return false
+}
+
+func factKind(kind string) string {
+	if kind == "good" || kind == "" {
+		return "dim"
+	}
+	return kind
+}
+
+// judge says how a check stands.
+func (r *renderer) judge(c *check) (mark, kind, fact string) {
+	lasted := max(r.now-c.since, 0)
+	values := r.values(c.Reads)
+	if c.Section == "guard" {
+		switch {
+		case c.trips:
+			return "■", "bad", "tripped: " + c.values
+		case c.state == "":
+			return "·", "dim", values
+		case c.state == "false":
+			return "○", "good", values
+		case c.For > 0:
+			return "■", "warn", fmt.Sprintf("%s for %s of %s", c.state, Clock(lasted), Total(time.Duration(c.For)))
+		}
+		return "■", "warn", c.state
+	}
+	switch {
+	case c.refuted(r.now) && c.Kind == "eventually":
+		return "✗", "bad", "false longer than " + Total(time.Duration(c.Within))
+	case c.refuted(r.now):
+		return "✗", "bad", strings.TrimSuffix("false at "+Clock(c.first)+": "+c.values, ": ")
+	case c.state == "" && c.Kind == "expect" && c.Section == "hypothesis":
+		return "·", "dim", join("at the end", values)
+	case c.state == "":
+		return "·", "dim", values
+	case c.state == "no data":
+		return "?", "warn", strings.TrimSuffix("no data: "+c.why, ": ")
+	case c.state == "false" && c.Kind == "eventually":
+		return "▼", "warn", "false for " + Clock(lasted) + " of " + Total(time.Duration(c.Within))
+	case c.state == "false" && c.Tolerate > 0:
+		return "▼", "warn", "false: " + values
+	case c.state == "false":
+		return "✗", "bad", "false: " + values
+	}
+	return "✓", "good", values
+}
+
+// values are the latest of what a check reads.
+func (r *renderer) values(reads []string) string {
+	var parts []string
+	for _, text := range reads {
+		for _, s := range r.m.values {
+			if s.Text == text && s.sampled && !s.latest.IsMissing() {
+				value := s.latest.Short()
+				if len(reads) > 1 {
+					value = text + " = " + value
+				}
+				parts = append(parts, value)
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
