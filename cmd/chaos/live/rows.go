@@ -32,29 +32,36 @@ func (r *renderer) valueRows() []row {
 		case !s.sampled:
 			text += r.paint("dim", padLeft("–", valueWidth))
 		case s.latest.IsMissing():
-			text += r.paint("bad", padLeft("no data", valueWidth)) + "  "
-			why := Cut(oneLine(s.latest.Why()), bars*2/3)
-			text += r.spark(s, bars-Width(why)-2) + "  " + r.paint("dim", why)
+			text += r.paint("bad", padLeft("no data", valueWidth)) + "  " + r.spark(s, bars, "dim", oneLine(s.latest.Why()))
 		case age > 0:
-			old := Clock(age.Truncate(time.Second)) + " old"
-			text += r.paint("dim", padLeft(oneLine(s.latest.Short()), valueWidth)) + "  "
-			text += r.spark(s, bars-Width(old)-2) + "  " + r.paint("warn", old)
+			text += r.paint("dim", padLeft(oneLine(s.latest.Short()), valueWidth)) + "  " + r.spark(s, bars, "warn", Clock(age.Truncate(time.Second))+" old")
 		default:
-			text += padLeft(oneLine(s.latest.Short()), valueWidth) + "  " + r.spark(s, bars)
+			text += padLeft(oneLine(s.latest.Short()), valueWidth) + "  " + r.spark(s, bars, "", "")
 		}
 		out = append(out, row{text: text, matters: s.Read})
 	}
 	return out
 }
 
-func (r *renderer) spark(s *series, width int) string {
+// spark draws how a value went, and a note: behind it as long as there is room, then over its oldest part, so that in all
+// lines one column is one time.
+func (r *renderer) spark(s *series, width int, kind, note string) string {
 	first, last := r.m.span(width, r.now)
-	blank, list := s.cells(first, last)
-	if lead := strings.Repeat(" ", blank); s.yesNo() {
-		return lead + ticks(list, r.paint)
-	} else {
-		return lead + r.paint("bar", Spark(list))
+	used := last - first + 1
+	behind, before := "", ""
+	if room := width - used - 2; note != "" && room >= min(Width(note), 12) {
+		behind = "  " + r.paint(kind, Cut(note, room))
+	} else if note != "" {
+		note = Cut(note, min(width*2/3, used-2))
+		first += Width(note) + 2
+		before = r.paint(kind, note) + "  "
 	}
+	blank, list := s.cells(first, last)
+	before += strings.Repeat(" ", blank)
+	if s.yesNo() {
+		return before + ticks(list, r.paint) + behind
+	}
+	return before + r.paint("bar", Spark(list)) + behind
 }
 
 func (r *renderer) checksLabel() string {

@@ -3,11 +3,13 @@ package repl
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"chaos/cmd/chaos/live"
 	"chaos/lang/value"
 	"chaos/runtime"
 	"chaos/runtime/event"
@@ -329,12 +331,10 @@ type spark struct {
 	text string
 }
 
-const bars = "▁▂▃▄▅▆▇█"
-
 // add draws one more value: numbers as bars, yes and no as full and empty, no data as a gap.
 func (s *spark) add(v value.Value) {
 	s.last = v
-	n := -1.0
+	n := math.NaN()
 	switch {
 	case v.IsMissing():
 	case v.T.Kind == value.Bool && v.Bool():
@@ -374,26 +374,11 @@ func first(v value.Value) float64 {
 }
 
 func (s *spark) draw() {
-	low, high := 0.0, 0.0
-	for _, n := range s.seen {
-		high = max(high, n)
-	}
-	var b strings.Builder
-	for _, n := range s.seen {
-		switch {
-		case n < 0:
-			b.WriteString("·")
-		case high <= low:
-			b.WriteString("▁")
-		default:
-			b.WriteRune([]rune(bars)[min(int(n/high*8), 7)])
-		}
-	}
 	now := s.view.hide(s.last.Short())
 	if s.last.IsMissing() {
 		now = "no data: " + s.last.Why()
 	}
-	s.text = s.name + "  " + s.view.paint("act", b.String()) + "  " + cut(printable(now), 36)
+	s.text = s.name + "  " + s.view.paint("act", live.Spark(s.seen)) + "  " + cut(printable(now), 36)
 	s.view.mu.Lock()
 	s.view.drawn = true
 	s.view.mu.Unlock()
