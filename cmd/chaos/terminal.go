@@ -98,7 +98,7 @@ func (t *terminal) put(lead, kind, text, right string) {
 			lines = append(lines, "  "+t.paint("dim", l))
 		}
 	}
-	t.printf("%s%s\n", lead, strings.Join(lines, "\n"+strings.Repeat(" ", at)))
+	t.printf("%s\n", strings.TrimRight(lead+strings.Join(lines, "\n"+strings.Repeat(" ", at)), " "))
 }
 
 // fold leaves what fits as it is.
@@ -132,7 +132,12 @@ func (t *terminal) below(indent int, text string) {
 }
 
 func (t *terminal) heading(name, title, detail string) {
-	t.put(t.when()+t.paint("head", name)+"  ", "bold", oneLine(title), detail)
+	lead := t.when() + t.paint("head", name) + "  "
+	if title == "" {
+		t.put(lead, "dim", detail, "")
+		return
+	}
+	t.put(lead, "bold", oneLine(title), detail)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

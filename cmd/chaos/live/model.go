@@ -190,14 +190,13 @@ func (m *Model) enter(d event.PhaseEntered, now time.Duration) {
 
 func (m *Model) run(a *activity, now time.Duration) {
 	a.text = strings.TrimSpace(a.text)
-	m.expire(now)
-	m.running = append(m.running, a)
+	m.running = append(m.present(now), a)
 	m.mostRunning = max(m.mostRunning, len(m.running))
 }
 
-// expire forgets the waits that are over: nothing says so.
-func (m *Model) expire(now time.Duration) {
-	m.running = slices.DeleteFunc(m.running, func(a *activity) bool { return !a.acts && a.most > 0 && now >= a.since+a.most })
+// present are the activities without the waits that are over: nothing says so.
+func (m *Model) present(now time.Duration) []*activity {
+	return slices.DeleteFunc(slices.Clone(m.running), func(a *activity) bool { return !a.acts && a.most > 0 && now >= a.since+a.most })
 }
 
 func (m *Model) stop(step int) {

@@ -31,7 +31,6 @@ func Render(m *Model, now time.Duration, size Size, paint Paint) []string {
 	if !m.Active() {
 		return nil
 	}
-	m.expire(now)
 	r := &renderer{m: m, now: now, width: min(size.Width, mostWidth) - 1, paint: paint}
 	if size.Width < leastWidth || size.Height < leastHeight {
 		return []string{r.status(size.Width - 1)}
@@ -198,7 +197,7 @@ func (r *renderer) line(mark, kind, text, right string) string {
 
 func (r *renderer) steps() []row {
 	var out []row
-	for _, a := range r.m.running {
+	for _, a := range r.m.present(r.now) {
 		spent := r.now - a.since
 		right, mark, kind := Clock(spent), "·", "dim"
 		if a.most > 0 {
@@ -246,8 +245,8 @@ func (r *renderer) status(width int) string {
 	if m.abort != "" {
 		text = "aborting"
 	}
-	if n := len(m.running); n > 0 {
-		a := m.running[n-1]
+	if running := m.present(r.now); len(running) > 0 {
+		a := running[len(running)-1]
 		text, right = text+" · "+a.text, Clock(r.now-a.since)
 		if a.most > 0 {
 			right = Clock(max(a.most-(r.now-a.since), 0)) + " left"
