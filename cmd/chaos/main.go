@@ -45,6 +45,9 @@ func Main() int {
 // exitUsage is the code of anything that was refused before it began.
 const exitUsage = 2
 
+// exitInterrupted is the code of a run that a signal ended.
+const exitInterrupted = 4
+
 func newRoot(code *int) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "chaos",
