@@ -76,7 +76,7 @@ func (t *terminal) printf(format string, args ...any) { t.screen.Print(fmt.Sprin
 func stamp(d time.Duration) string { return fmt.Sprintf("%*s  ", gutter-2, live.Clock(d)) }
 
 func (t *terminal) paint(kind, text string) string {
-	codes := map[string]string{"dim": "2", "bold": "1", "good": "32", "bad": "1;31", "warn": "33", "act": "35", "head": "1;36", "bar": "36"}
+	codes := map[string]string{"dim": "2", "bold": "1", "good": "32", "bad": "1;31", "warn": "33", "act": "35", "head": "1;36", "bar": "36", "no": "31"}
 	if !t.colour || codes[kind] == "" || text == "" {
 		return text
 	}

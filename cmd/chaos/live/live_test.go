@@ -261,3 +261,28 @@ func TestFoldedTextKeepsItsWords(t *testing.T) {
 		}
 	}
 }
+
+// A second of a run with 20 probes at 20 Hz: 400 samples and 10 frames.
+func BenchmarkASecondOfTwentyProbes(b *testing.B) {
+	m := tell()
+	var started event.ExperimentStarted
+	for i := range 20 {
+		name := fmt.Sprintf("p%d", i)
+		started.Watched = append(started.Watched, event.Watched{Probe: name, Text: name, Every: event.Seconds(50 * time.Millisecond), Read: true})
+		started.Checks = append(started.Checks, event.Claim{Section: "hypothesis", Kind: "always", Text: "always " + name + " < 9", Reads: []string{name}})
+	}
+	m.at(0, started, event.PhaseEntered{Phase: event.During})
+	second := 0.0
+	for b.Loop() {
+		for tick := range 20 {
+			at := second + float64(tick)/20
+			for i, w := range started.Watched {
+				m.at(at, sample(w.Probe, value.NumberOf(float64((tick+i)%7))))
+			}
+			if tick%2 == 0 {
+				live.Render(m.Model, secs(at), live.Size{Width: 120, Height: 60}, live.Plain)
+			}
+		}
+		second++
+	}
+}

@@ -20,7 +20,7 @@ const (
 	margin      = 11  // of the labels: the text stands where that of the log's steps does
 )
 
-// Paint colours a text: dim, bold, good, bad, warn, act, head, bar.
+// Paint colours a text: dim, bold, good, bad, warn, act, head, bar, no.
 type Paint func(kind, text string) string
 
 // Plain leaves texts as they are.

@@ -116,7 +116,7 @@ func (s *series) cells(first, last int) (blank int, list []float64) {
 	return blank, list
 }
 
-// ticks draws yes and no: a bar for yes, a low one for no.
+// ticks draws yes and no, as full and empty.
 func ticks(list []float64, paint func(kind, text string) string) string {
 	var b strings.Builder
 	for i := 0; i < len(list); { // painted in runs, which keeps the line short
@@ -130,7 +130,7 @@ func ticks(list []float64, paint func(kind, text string) string) string {
 		case list[i] > 0:
 			b.WriteString(paint("good", strings.Repeat("▮", n)))
 		default:
-			b.WriteString(paint("bad", strings.Repeat("▯", n)))
+			b.WriteString(paint("no", strings.Repeat("▯", n)))
 		}
 		i = j
 	}
