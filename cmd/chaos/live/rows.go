@@ -91,10 +91,14 @@ func (r *renderer) checkRows() (checks, guards []row) {
 			texts = max(texts, Width(c.Text))
 		}
 	}
-	texts = min(texts, r.room()-4-max(r.room()*4/10, leastFact))
+	least := r.room() - 4 - max(r.room()*4/10, leastFact)
 	for _, c := range list {
 		mark, kind, fact := r.judge(c)
-		line := r.paint(kind, mark) + " " + pad(c.Text, texts) + "  " + r.paint(factKind(kind), Cut(oneLine(fact), r.room()-texts-4))
+		text, fact := texts, oneLine(fact)
+		if texts > least { // no column for all then: each text gets what its fact leaves
+			text = max(min(least, Width(c.Text)), r.room()-4-Width(fact))
+		}
+		line := r.paint(kind, mark) + " " + pad(c.Text, text) + "  " + r.paint(factKind(kind), Cut(fact, r.room()-text-4))
 		out := row{text: line, matters: kind == "bad" || kind == "warn"}
 		if c.Section == "guard" {
 			guards = append(guards, out)
