@@ -190,6 +190,28 @@ func TestAKilledRunLeavesTheTerminalUsable(t *testing.T) {
 	}
 }
 
+// As after Ctrl-Z, a few commands, and fg.
+func TestWhatAShellWroteWhileTheRunWasStoppedStays(t *testing.T) {
+	w := watch(t, live.Size{Width: 80, Height: 40}, lively(t, `    wait 1h`))
+	w.wait("· wait 1h")
+	w.cmd.Process.Signal(syscall.SIGSTOP)
+	waitFor(t, "the stop", func() bool { s, _ := readStat(w.cmd.Process.Pid); return s.state == "T" })
+	w.look()
+	w.term.Write([]byte("$ echo here\r\nhere\r\n")) // the shell has the terminal
+	time.Sleep(300 * time.Millisecond)              // it is stopped for longer than a frame
+	w.cmd.Process.Signal(syscall.SIGCONT)
+	before := strings.Count(w.shown(), frameEnd)
+	waitFor(t, "two frames", func() bool { return strings.Count(w.shown(), frameEnd) >= before+2 })
+	if text := w.look(); strings.Count(text, "$ echo here\nhere\n── ") != 1 {
+		t.Errorf("the board does not follow what the shell wrote:\n%s", text)
+	}
+	w.keys.WriteString("\x03")
+	w.gone()
+	if text := w.term.Text(); !strings.Contains(text, "$ echo here\nhere\n   ") {
+		t.Errorf("drawn over what the shell wrote:\n%s", text)
+	}
+}
+
 func TestAResizedTerminalHasOneBoard(t *testing.T) {
 	w := watch(t, live.Size{Width: 120, Height: 40}, lively(t, `    test.mark("mark1")
     log("`+strings.Repeat("many words ", 12)+`")

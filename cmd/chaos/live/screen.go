@@ -127,12 +127,20 @@ func (s *Screen) animate() {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
-	for {
+	for last := time.Now(); ; last = time.Now() {
 		select {
 		case <-tick.C:
+			// After a Ctrl-Z the shell has written below the board. What wakes us comes beside the tick that was missed.
+			if time.Since(last) > 2*frame {
+				select {
+				case <-continued:
+					s.forget()
+				case <-time.After(frame / 2):
+				}
+			}
 			s.frame()
-		case <-continued: // the shell has written below the board
-			s.drawn, s.last = nil, ""
+		case <-continued:
+			s.forget()
 		case done := <-s.quiet:
 			s.write(s.take(true), nil)
 			close(done)
@@ -153,9 +161,14 @@ func (s *Screen) frame() {
 	var board []string
 	if s.foreground() {
 		board = s.draw(s.measure())
+	} else {
+		s.forget()
 	}
 	s.write(s.take(false), board)
 }
+
+// forget leaves what was drawn to whoever has the terminal now.
+func (s *Screen) forget() { s.drawn, s.last = nil, "" }
 
 // foreground tells whether the terminal is ours to move about in.
 func (s *Screen) foreground() bool {
