@@ -36,12 +36,19 @@ func watch(t *testing.T, size live.Size, script string, env ...string) *watched 
 // frameEnd ends each frame.
 const frameEnd = "\x1b[?2026l"
 
-// look is the screen as it is now.
+// look is the screen as the last whole frame left it.
 func (w *watched) look() string {
-	shown := w.shown()
-	w.term.Write([]byte(shown[w.read:]))
-	w.read = len(shown)
+	w.term.Write([]byte(w.next(strings.LastIndex(w.shown()[w.read:], frameEnd) + len(frameEnd))))
 	return w.term.Screen()
+}
+
+// next takes n more bytes of what is shown, if it is one frame or more.
+func (w *watched) next(n int) string {
+	if n < len(frameEnd) {
+		return ""
+	}
+	w.read += n
+	return w.shown()[w.read-n : w.read]
 }
 
 // wait goes on frame by frame, so that it misses nothing, until a text is on the screen.
@@ -49,18 +56,24 @@ func (w *watched) wait(text string) {
 	w.t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for {
-			frame, _, more := strings.Cut(w.shown()[w.read:], frameEnd)
-			if !more {
+			frame := w.next(strings.Index(w.shown()[w.read:], frameEnd) + len(frameEnd))
+			if frame == "" {
 				break
 			}
-			w.term.Write([]byte(frame + frameEnd))
-			w.read += len(frame + frameEnd)
+			w.term.Write([]byte(frame))
 			if strings.Contains(w.term.Screen(), text) {
 				return
 			}
 		}
 	}
 	w.t.Fatalf("waited in vain for %q; on the screen:\n%s", text, w.look())
+}
+
+// frames waits for n more frames.
+func (w *watched) frames(n int) {
+	w.t.Helper()
+	n += strings.Count(w.shown(), frameEnd)
+	waitFor(w.t, "a frame", func() bool { return strings.Count(w.shown(), frameEnd) >= n })
 }
 
 // gone waits for the end, and that all which was written is read.
@@ -70,7 +83,8 @@ func (w *watched) gone() {
 	for n := -1; n != len(w.shown()); time.Sleep(50 * time.Millisecond) {
 		n = len(w.shown())
 	}
-	w.look()
+	w.term.Write([]byte(w.shown()[w.read:]))
+	w.read = len(w.shown())
 }
 
 // told is the run told again by `chaos report` on a terminal of the same size, which has no board.
@@ -119,7 +133,7 @@ func lively(t *testing.T, inject string) string {
 }
 
 const threeActs = `    do "一 two marks, and a title that is too long for a line of any terminal of the test, even of the widest one, at a hundred and sixty" {
-      test.mark("mark1") for 400ms
+      test.mark("mark1") for 1s
       test.mark("mark2")
       log("a word to the log, long enough to be folded on a narrow terminal: 一二三四五六七八九十一二三四五六七八九十")
       wait 700ms
@@ -194,14 +208,14 @@ func TestAKilledRunLeavesTheTerminalUsable(t *testing.T) {
 func TestWhatAShellWroteWhileTheRunWasStoppedStays(t *testing.T) {
 	w := watch(t, live.Size{Width: 80, Height: 40}, lively(t, `    wait 1h`))
 	w.wait("· wait 1h")
+	w.frames(1) // not in the middle of one
 	w.cmd.Process.Signal(syscall.SIGSTOP)
 	waitFor(t, "the stop", func() bool { s, _ := readStat(w.cmd.Process.Pid); return s.state == "T" })
 	w.look()
 	w.term.Write([]byte("$ echo here\r\nhere\r\n")) // the shell has the terminal
 	time.Sleep(300 * time.Millisecond)              // it is stopped for longer than a frame
 	w.cmd.Process.Signal(syscall.SIGCONT)
-	before := strings.Count(w.shown(), frameEnd)
-	waitFor(t, "two frames", func() bool { return strings.Count(w.shown(), frameEnd) >= before+2 })
+	w.frames(2)
 	if text := w.look(); strings.Count(text, "$ echo here\nhere\n── ") != 1 {
 		t.Errorf("the board does not follow what the shell wrote:\n%s", text)
 	}
@@ -221,8 +235,7 @@ func TestAResizedTerminalHasOneBoard(t *testing.T) {
 		w.look()
 		w.term.Resize(size.Width, size.Height)
 		resize(t, w.keys, size)
-		before := strings.Count(w.shown(), frameEnd)
-		waitFor(t, "two frames", func() bool { return strings.Count(w.shown(), frameEnd) >= before+2 })
+		w.frames(2)
 		screen := w.look()
 		rules, status := strings.Count(w.term.Text(), "deadline in"), strings.Count(w.term.Text(), " inject · wait 1h")
 		want := 1

@@ -213,7 +213,8 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 		return exitUsage, false
 	}
-	view := newTerminal(out, f.plain)
+	mixed := f.events == "-" && isTerminal(os.Stdout) // a board would be torn by the events
+	view := newTerminal(out, f.plain || mixed)
 	askOver(asker, view)
 	run := runtime.New(runtime.Options{
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,

@@ -23,7 +23,7 @@ type Model struct {
 	abort   string // why everything is being undone
 	toUndo  int    // faults, when undoing began
 	undone  int
-	inSetup []int // steps of setup that are undone at the very end
+	inSetup int // steps of setup that are undone at the very end
 
 	running []*activity
 	faults  []*fault
@@ -174,7 +174,7 @@ func (m *Model) enter(d event.PhaseEntered, now time.Duration) {
 	case event.Settle:
 		m.run(&activity{text: "an `eventually` is still false: waiting", since: now}, now)
 	case event.Rollback:
-		m.deadline, m.about = 0, d.Title
+		m.deadline = 0
 	case event.After:
 		m.deadline, m.about = 0, "does the steady state come back?"
 		m.run(&activity{text: "waiting for the steady state " + d.Detail, since: now}, now)
@@ -184,7 +184,7 @@ func (m *Model) enter(d event.PhaseEntered, now time.Duration) {
 			}
 		}
 	case event.UndoSetup:
-		m.about, m.toUndo, m.undone = "what setup did", len(m.inSetup), 0
+		m.about, m.toUndo, m.undone = "what setup did", m.inSetup, 0
 	}
 }
 
@@ -215,7 +215,7 @@ func (m *Model) fault(step int) int {
 func (m *Model) inject(d event.StepStarted, now time.Duration) {
 	switch d.Phase {
 	case event.Setup:
-		m.inSetup = append(m.inSetup, d.Step)
+		m.inSetup++
 	case event.During:
 		text := what(d.Does, d.Text)
 		if d.Name != "" && !strings.Contains(text, d.Name) {

@@ -142,10 +142,10 @@ func (s *Screen) animate() {
 		case <-continued:
 			s.forget()
 		case done := <-s.quiet:
-			s.write(s.take(true), nil)
+			s.write(s.take(true), nil, s.measure())
 			close(done)
 		case <-s.stop:
-			s.write(s.take(true), nil)
+			s.write(s.take(true), nil, s.measure())
 			return
 		}
 	}
@@ -158,13 +158,14 @@ func (s *Screen) frame() {
 	if hushed {
 		return
 	}
+	size := s.measure()
 	var board []string
 	if s.foreground() {
-		board = s.draw(s.measure())
+		board = s.draw(size)
 	} else {
 		s.forget()
 	}
-	s.write(s.take(false), board)
+	s.write(s.take(false), board, size)
 }
 
 // forget leaves what was drawn to whoever has the terminal now.
@@ -185,9 +186,8 @@ func (s *Screen) measure() Size {
 }
 
 // write writes lines where the board was, and the board below them, with one write(2).
-func (s *Screen) write(text string, board []string) {
+func (s *Screen) write(text string, board []string, size Size) {
 	now := strings.Join(board, "\n")
-	size := s.measure()
 	if text == "" && now == s.last && size == s.size {
 		return
 	}
@@ -197,9 +197,7 @@ func (s *Screen) write(text string, board []string) {
 	if size != s.size {
 		b.WriteString("\x1b[J") // lines that the terminal has wrapped do not lie where they are drawn over
 	}
-	if text != "" {
-		b.WriteString(strings.ReplaceAll(text, "\n", "\x1b[K\n"))
-	}
+	b.WriteString(strings.ReplaceAll(text, "\n", "\x1b[K\n"))
 	s.drawn = s.drawn[:0]
 	for _, line := range board {
 		b.WriteString(line + "\x1b[K\n")
