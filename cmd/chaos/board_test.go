@@ -297,3 +297,18 @@ func TestAStoppedTerminalStopsNoRun(t *testing.T) {
 		t.Errorf("what was held back is lost:\n%s", w.look())
 	}
 }
+
+func TestADefectOfTheBoardEndsTheBoardOnly(t *testing.T) {
+	_, path, shown := pty(t)
+	tty, err := openTTY(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	screen := live.NewScreen(tty, func(live.Size) []string { panic("a defect of the test") })
+	screen.Print("one\n")
+	until(t, "the defect", func() bool { return strings.Contains(shown(), "the board is gone, the run goes on (a defect of the test)") })
+	screen.Print("two\n")
+	screen.Close()
+	until(t, "the lines", func() bool { return strings.Contains(shown(), "one") && strings.Contains(shown(), "two") })
+}

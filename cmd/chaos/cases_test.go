@@ -122,7 +122,8 @@ func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
-	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 1s\n    test.mark(\"mark2\")")
+	// Until the second mark the samples fill the page that the journal has begun, 4 KiB.
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 3s\n    test.mark(\"mark2\")")
 	p := startChaos(t, "script", script, "--runs", small)
 	waitFor(t, "the first mark", func() bool { return len(marked(dir)) == 1 })
 	filler, err := os.Create(filepath.Join(small, "filler"))

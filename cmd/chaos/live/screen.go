@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -161,11 +162,23 @@ func (s *Screen) frame() {
 	size := s.measure()
 	var board []string
 	if s.foreground() {
-		board = s.draw(size)
+		board = s.board(size)
 	} else {
 		s.forget()
 	}
 	s.write(s.take(false), board, size)
+}
+
+// board draws, once and for all without a board where drawing has a defect: what must go on is the run.
+func (s *Screen) board(size Size) (lines []string) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.draw = func(Size) []string { return nil }
+			s.Print(fmt.Sprintf("! a defect of chaos itself: the board is gone, the run goes on (%v)\n", r))
+			lines = nil
+		}
+	}()
+	return s.draw(size)
 }
 
 // forget leaves what was drawn to whoever has the terminal now.
