@@ -307,7 +307,9 @@ func TestADefectOfTheBoardEndsTheBoardOnly(t *testing.T) {
 	defer tty.Close()
 	screen := live.NewScreen(tty, func(live.Size) []string { panic("a defect of the test") })
 	screen.Print("one\n")
-	until(t, "the defect", func() bool { return strings.Contains(shown(), "the board is gone, the run goes on (a defect of the test)") })
+	until(t, "the defect", func() bool {
+		return strings.Contains(shown(), "the board is gone, the run goes on (a defect of the test)")
+	})
 	screen.Print("two\n")
 	screen.Close()
 	until(t, "the lines", func() bool { return strings.Contains(shown(), "one") && strings.Contains(shown(), "two") })

@@ -161,8 +161,8 @@ func TestTheBoardFitsEveryTerminal(t *testing.T) {
 	}
 	paint := func(_, text string) string { return "\x1b[1;31m" + text + "\x1b[0m" }
 	for _, model := range []*told{m, many} {
-		for width := 20; width < 200; width += 7 {
-			for height := 4; height < 60; height += 3 {
+		for width := 20; width < 200; width += 13 {
+			for height := 4; height < 60; height += 5 {
 				lines := live.Render(model.Model, secs(10.8), live.Size{Width: width, Height: height}, paint)
 				if len(lines) == 0 || len(lines) > max(height-3, 1) {
 					t.Fatalf("%d lines on a terminal of %dx%d", len(lines), width, height)
