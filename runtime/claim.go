@@ -29,6 +29,7 @@ type claim struct {
 	within   time.Duration // of eventually
 	lasting  time.Duration // its `for`
 
+	state, why            string // what it says at the latest moment; "" before the first
 	evals, falses, noData int
 	firstFalse, firstNo   *evidence
 
@@ -60,6 +61,7 @@ func (c *claim) observe(env expr.Env, at time.Time, all bool) {
 	if c.def.Kind == check.Never {
 		isTrue = !isTrue
 	}
+	c.state, c.why = stateOf(v, isTrue), v.Why()
 	if c.def.Kind == check.Eventually {
 		c.observeEventually(v, env, at)
 		return
@@ -139,6 +141,17 @@ func operands(e *expr.Expr, env expr.Env) []event.Operand {
 		out = append(out, event.Operand{Text: o.Text, Value: o.Value(env).Short()})
 	}
 	return out
+}
+
+// stateOf is what a condition says, in the words of the events.
+func stateOf(v value.Value, isTrue bool) string {
+	switch {
+	case v.IsMissing():
+		return "no data"
+	case isTrue:
+		return "true"
+	}
+	return "false"
 }
 
 // failing tells that the claim cannot hold any more.
@@ -240,11 +253,13 @@ type guard struct {
 	names []string
 	hold  time.Duration
 	since time.Time // start of the first sample of the stretch in which it is true (or has no data)
+	state string    // what it says at the latest moment
 }
 
 // observe tells whether the guard trips: its condition is true, or has no data, and has been for its `for`.
 func (g *guard) observe(env expr.Env, at time.Time) (trips bool, why string) {
 	v := g.def.Cond.Eval(env)
+	g.state = stateOf(v, v.Bool())
 	if !v.IsMissing() && !v.Bool() {
 		g.since = time.Time{}
 		return false, ""

@@ -43,6 +43,7 @@ type experiment struct {
 	ctx   context.Context // of setup, before and inject; its cause is an *abort
 	abort context.CancelCauseFunc
 
+	expected  PlannedTime // as planned, for live readers
 	began     time.Time
 	deadline  time.Time
 	during    sync.Once

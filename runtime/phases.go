@@ -142,7 +142,11 @@ func (x *experiment) oneWindow(ctx context.Context, phase event.Phase, checks []
 			if length > 0 && at.After(end) && k.evals > 0 || length == 0 && k.evals > 0 {
 				return
 			}
+			was := k.state
 			k.observe(x.board.env(x.vars, start), at, all)
+			if k.state != was {
+				x.stream.Emit(event.CheckState{Section: "steady", Text: k.text, At: place(c.Span), State: k.state, Why: k.why})
+			}
 		}}
 		watchers = append(watchers, x.board.watch(w))
 	}
@@ -260,10 +264,13 @@ func (x *experiment) hypothesis() []*claim {
 
 // look evaluates one claim at a sample; called under the board's lock.
 func (x *experiment) look(k *claim, at time.Time, all bool) {
-	was := k.falses
+	was, state := k.falses, k.state
 	wasOpen := !k.open.IsZero()
 	env := x.board.env(x.vars, x.injectAt)
 	k.observe(env, at, all)
+	if k.state != state {
+		x.stream.Emit(event.CheckState{Section: k.section, Text: k.text, At: place(k.def.Span), State: k.state, Why: k.why})
+	}
 	switch {
 	case k.def.Kind == check.Eventually && wasOpen != !k.open.IsZero():
 		to := "true"
@@ -285,7 +292,11 @@ func (x *experiment) guard(g *guard, at time.Time) {
 		return
 	}
 	env := x.board.env(x.vars, time.Time{})
+	was := g.state
 	trips, why := g.observe(env, at)
+	if g.state != was {
+		x.stream.Emit(event.CheckState{Section: "guard", Text: g.def.Text, At: place(g.def.Span), State: g.state, Why: why})
+	}
 	if !trips || x.ctx.Err() != nil {
 		return
 	}

@@ -18,7 +18,8 @@ import (
 // plan looks up what every step would touch, as far as it can be known now, locks that against other runs, and reports
 // what is missing. The locks are all that it does.
 func (x *experiment) plan(ctx context.Context) []diag.Diagnostic {
-	_, problems := x.survey(ctx, x.run.lock)
+	plan, problems := x.survey(ctx, x.run.lock)
+	x.expected = plan.Longest
 	return problems
 }
 

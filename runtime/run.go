@@ -59,6 +59,13 @@ type UnfitError struct{ Problems []diag.Diagnostic }
 
 func (e *UnfitError) Error() string { return diag.List(e.Problems).Error() }
 
+// InterruptedError says that a signal came before anything was started.
+type InterruptedError struct{ Signal string }
+
+func (e *InterruptedError) Error() string {
+	return "interrupted by " + e.Signal + ": nothing was started"
+}
+
 // Run is one run of a script.
 type Run struct {
 	opts   Options
@@ -81,7 +88,8 @@ type Run struct {
 	ended    bool
 	signals  int
 	signal   string
-	signaled chan struct{} // closed and replaced at every signal
+	planning context.CancelFunc // ends what comes before the first experiment
+	signaled chan struct{}      // closed and replaced at every signal
 }
 
 // New prepares a run. Nothing is written or started yet.
@@ -130,6 +138,9 @@ func (r *Run) Interrupt(signal string) {
 	x := r.current
 	close(r.signaled)
 	r.signaled = make(chan struct{})
+	if r.planning != nil {
+		r.planning()
+	}
 	r.mu.Unlock()
 	if x == nil {
 		return
@@ -145,6 +156,16 @@ func (r *Run) Interrupt(signal string) {
 	} else {
 		r.stream.Emit(event.Note{Text: signal + ": already winding down; nothing cuts that short"})
 	}
+}
+
+// interrupted is an *InterruptedError once a signal came.
+func (r *Run) interrupted() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.signals == 0 {
+		return nil
+	}
+	return &InterruptedError{Signal: r.signal}
 }
 
 // untilSignal returns a context that the next signal ends, but never the first: that one aborts, and still gets its look
@@ -183,7 +204,17 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 		}
 	}()
 	defer r.locks.Close()
-	if problems := r.leftBehind(ctx); len(problems) > 0 {
+	looking, enough := context.WithCancel(ctx)
+	defer enough()
+	r.mu.Lock()
+	r.planning = enough
+	if r.signals > 0 {
+		enough()
+	}
+	r.mu.Unlock()
+	if problems := r.leftBehind(looking); r.interrupted() != nil {
+		return Result{Exit: exitAborted}, r.interrupted()
+	} else if len(problems) > 0 {
 		return Result{Exit: exitUnfit}, &UnfitError{Problems: problems}
 	}
 	plans := make([]*experiment, len(r.opts.Script.Experiments))
@@ -192,7 +223,10 @@ func (r *Run) Execute(ctx context.Context) (res Result, err error) {
 	var problems []diag.Diagnostic
 	for i, def := range r.opts.Script.Experiments {
 		plans[i] = r.prepare(ctx, def, shared)
-		problems = append(problems, plans[i].plan(ctx)...)
+		problems = append(problems, plans[i].plan(looking)...)
+		if err := r.interrupted(); err != nil {
+			return Result{Exit: exitAborted}, err
+		}
 	}
 	if hide := r.opts.Redact; hide != nil {
 		for i, d := range problems {
@@ -302,11 +336,7 @@ func (r *Run) prepare(ctx context.Context, def *check.Experiment, shared env.Env
 func (x *experiment) report() (exit int, goOn bool) {
 	x.stream = x.run.stream
 	x.board.stream = x.run.stream
-	start := event.ExperimentStarted{Title: x.def.Title, Owner: x.def.Owner, Tags: x.def.Tags, At: place(x.def.Span)}
-	if x.def.Hypothesis != nil {
-		start.Hypothesis = x.def.Hypothesis.Title
-	}
-	x.stream.Emit(start)
+	x.stream.Emit(x.started())
 	out := x.execute()
 	exit = exitCode(out, len(x.fruitless) > 0)
 	for _, f := range x.fruitless {

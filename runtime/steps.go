@@ -401,7 +401,7 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	x.stream.Emit(event.StepStarted{Step: id, Phase: b.phase, Text: s.Text, Does: plan.Does, Lifetime: lifetime(s.Call.Spec, plan), Depth: b.depth,
+	x.stream.Emit(event.StepStarted{Step: id, Phase: b.phase, Text: s.Text, Name: s.As, Does: plan.Does, Lifetime: lifetime(s.Call.Spec, plan), Depth: b.depth,
 		For: event.Seconds(lasts), Because: s.Because, At: place(s.Span)})
 	if plan.Inject == nil {
 		return fail(errors.New("it has nothing to do here"), true)

@@ -50,21 +50,21 @@ type ttyAsker struct {
 	view   *terminal
 }
 
-// over tells the asker of a view that may have a live line on the same terminal. nil takes it back.
+// over tells the asker of a view that may draw on the same terminal. nil takes it back.
 func (a *ttyAsker) over(view *terminal) {
 	a.viewMu.Lock()
 	defer a.viewMu.Unlock()
 	a.view = view
 }
 
-// askOver takes a view's live line away while a question stands, whoever answers it.
+// askOver makes a view leave the terminal alone while a question stands, whoever answers it.
 func askOver(asker ask.Asker, view *terminal) {
 	if a, ok := asker.(*ttyAsker); ok {
 		a.over(view)
 	}
 }
 
-// quiet ends the live line, if there is one, until the answer is there.
+// quiet takes the board away, if there is one, and holds lines back until the answer is there.
 func (a *ttyAsker) quiet() (resume func()) {
 	a.viewMu.Lock()
 	view := a.view
@@ -72,23 +72,7 @@ func (a *ttyAsker) quiet() (resume func()) {
 	if view == nil {
 		return func() {}
 	}
-	return view.hush()
-}
-
-// hush takes the live line away until resume.
-func (t *terminal) hush() (resume func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.erase()
-	status := t.status
-	t.status = ""
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.status == "" { // nothing has begun meanwhile
-			t.status = status
-		}
-	}
+	return view.screen.Hush()
 }
 
 var errNoTerminal = errors.New("the terminal is gone, so nobody can answer")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chaos/actions/ask"
+	"chaos/runtime/event"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,28 +69,46 @@ func until(t *testing.T, what string, ok func() bool) {
 func TestAskOnATerminal(t *testing.T) {
 	keys, path, shown := pty(t)
 	a := &ttyAsker{path: path}
-	view := &terminal{w: &strings.Builder{}, status: "waiting", drawn: true}
+	view := boardOn(t, path)
 	askOver(a, view)
 	fmt.Fprint(keys, "typed before it was asked\n")
 	until(t, "the echo", func() bool { return strings.Contains(shown(), "asked") })
+	until(t, "the board", func() bool { return strings.Contains(shown(), "watching") })
+	const question = "? Is rack 7 off? "
+	under := func() string { _, after, _ := strings.Cut(shown(), question); return after }
 	go func() {
-		until(t, "the question", func() bool { return strings.Contains(shown(), "? Is rack 7 off? ") })
-		view.mu.Lock()
-		if view.status != "" || view.drawn {
-			t.Error("the live line goes on under the question")
-		}
-		view.mu.Unlock()
+		until(t, "the question", func() bool { return strings.Contains(shown(), question) })
+		view.Event(event.Event{Mono: time.Second, Data: event.Note{Text: "said meanwhile"}})
 		fmt.Fprint(keys, "done, at ")
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond) // two frames
+		if text := under(); strings.Contains(text, "watching") || strings.Contains(text, "meanwhile") {
+			t.Errorf("written under the question: %q", text)
+		}
 		fmt.Fprint(keys, "noon\n")
 	}()
 	answer, err := a.Ask(context.Background(), "Is rack\n7 off?\x1b\x07")
 	if err != nil || answer != "done, at noon" {
 		t.Errorf("%q (%v)", answer, err)
 	}
-	if view.status != "waiting" {
-		t.Error("the live line does not come back")
+	until(t, "what was held back, and the board", func() bool {
+		return strings.Contains(under(), "said meanwhile") && strings.Contains(under(), "watching")
+	})
+}
+
+// boardOn is a view with a board on a terminal.
+func boardOn(t *testing.T, path string) *terminal {
+	t.Setenv("CI", "")
+	t.Setenv("TERM", "xterm")
+	tty, err := openTTY(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	control(tty, func(fd int) { _ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}) })
+	view := newTerminal(tty, false)
+	t.Cleanup(func() { view.Close(); tty.Close() })
+	view.Event(event.Event{Data: event.ExperimentStarted{Title: "a test"}})
+	view.Event(event.Event{Data: event.PhaseEntered{Phase: event.Before}})
+	return view
 }
 
 func TestAskEnds(t *testing.T) {

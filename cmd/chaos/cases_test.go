@@ -31,6 +31,37 @@ func TestASignalInTheMiddleOfAStepPreventsTheNextOne(t *testing.T) {
 	}
 }
 
+func TestASignalBeforeAnythingIsStartedSaysSo(t *testing.T) {
+	script, dir := scene(t, "    test.mark(\"mark1\", plan: \"slow\")")
+	pipe := filepath.Join(dir, "params.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name  string
+		args  []string
+		there func() bool
+	}{
+		{"while it reads", []string{"script", script, "--params", pipe}, func() bool {
+			f, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0) // fails as long as nobody reads
+			if err == nil {
+				t.Cleanup(func() { f.Close() })
+			}
+			return err == nil
+		}},
+		{"while it plans", []string{"script", script}, func() bool { _, err := os.Stat(filepath.Join(dir, "planning")); return err == nil }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := startChaos(t, tc.args...)
+			waitFor(t, "the moment", tc.there)
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			if code := p.code(); code != 4 || p.output.String() != "chaos: interrupted by SIGTERM: nothing was started\n" {
+				t.Errorf("exit %d\n%s", code, p.output.String())
+			}
+		})
+	}
+}
+
 func TestAFaultThatBreaksTheProbesConnectionRefutes(t *testing.T) {
 	need(t, "python3")
 	port := freePort(t)
@@ -92,7 +123,8 @@ func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
-	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 1s\n    test.mark(\"mark2\")")
+	// Until the second mark the samples fill the page that the journal has begun, 4 KiB.
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 3s\n    test.mark(\"mark2\")")
 	p := startChaos(t, "script", script, "--runs", small)
 	waitFor(t, "the first mark", func() bool { return len(marked(dir)) == 1 })
 	filler, err := os.Create(filepath.Join(small, "filler"))

@@ -60,6 +60,9 @@ func flagError(err error) error {
 // exitUsage is the code of anything that was refused before it began.
 const exitUsage = 2
 
+// exitInterrupted is the code of a run that a signal ended.
+const exitInterrupted = 4
+
 func newRoot(code *int) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "chaos",

@@ -415,14 +415,18 @@ func TestPlanSaysWhoHoldsATarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := writeScript(t, fmt.Sprintf("experiment \"held\" {\n  probe st = process.state(pid: %[1]d)\n  steady { expect st.running }\n  inject { process.pause(pid: %[1]d) for 1ms }\n}\n", pid))
-	other := recovery.NewTargetLocks("run 20200101-000000-abcd (pid 4711)")
+	self, err := target.ProcessIdentity(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := recovery.NewTargetLocks(recovery.Holder{Run: "20200101-000000-abcd", RunsDir: "/elsewhere", Runner: self})
 	if err := other.Lock(id); err != nil {
 		t.Fatal(err)
 	}
 	_, fromPlan, code := asCommand(t, "plan", script)
 	_, fromRun, runCode := asCommand(t, "script", script)
 	other.Close()
-	const want = "is being used by run 20200101-000000-abcd (pid 4711)"
+	want := fmt.Sprintf("is being used by run 20200101-000000-abcd (pid %d); wait for it, or stop it with `chaos stop 20200101-000000-abcd --runs /elsewhere`", os.Getpid())
 	if code != exitUsage || runCode != exitUsage || !strings.Contains(fromPlan, want) || !strings.Contains(fromRun, want) {
 		t.Errorf("plan exits with %d and says\n%s\nscript exits with %d and says\n%s", code, fromPlan, runCode, fromRun)
 	}

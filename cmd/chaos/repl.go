@@ -136,7 +136,9 @@ func runREPL(f replFlags, piped io.Reader) (int, error) {
 			if ready == nil {
 				return code, nil
 			}
-			code, _ := runOne(*ready, scriptFlags{plain: f.plain, seed: f.seed}, reg, asker, runs, os.Stdout, nil, &reports{})
+			signals := listen()
+			defer signals.stop()
+			code, _ := runOne(*ready, scriptFlags{plain: f.plain, seed: f.seed}, reg, asker, runs, os.Stdout, nil, &reports{}, signals)
 			return code, nil
 		}
 		cfg.Lines = repl.Piped(bytes.NewReader(text), os.Stdout)

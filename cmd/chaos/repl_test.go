@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"chaos/cmd/chaos/live"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -30,21 +32,29 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\r`)
 // startPrompt starts the command on a terminal and waits for its prompt.
 func startPrompt(t *testing.T, args ...string) *promptProcess {
 	t.Helper()
+	p, keys, shown := startOnTerminal(t, live.Size{Width: 100, Height: 40}, nil, args...)
+	out := &promptProcess{chaosProcess: p, keys: keys, shown: func() string { return escapes.ReplaceAllString(shown(), "") }}
+	out.see("chaos> ")
+	return out
+}
+
+// startOnTerminal starts the command on a terminal of its own: what is typed there, and all that it has shown.
+func startOnTerminal(t *testing.T, size live.Size, env []string, args ...string) (p *chaosProcess, keys *os.File, shown func() string) {
+	t.Helper()
 	keys, path, shown := pty(t)
-	if err := unix.IoctlSetWinsize(int(keys.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
+	resize(t, keys, size)
 	tty, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tty.Close()
 	marks++
-	p := &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: t.TempDir(), seen: map[int]string{}, exited: make(chan struct{})}
+	p = &chaosProcess{t: t, mark: fmt.Sprintf("CHAOS_TEST_MARK=%d-%d", os.Getpid(), marks), runs: t.TempDir(), seen: map[int]string{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "XDG_STATE_HOME=") || strings.HasPrefix(s, "TERM=")
 	}), asChaos+"=1", p.mark, "XDG_STATE_HOME="+p.runs, "TERM=xterm", "CHAOS_SECRET_KEY=a-secret-of-the-test")
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p.cmd.Dir = t.TempDir()
@@ -62,9 +72,14 @@ func startPrompt(t *testing.T, args ...string) *promptProcess {
 			t.Logf("shown at last:\n%s", escapes.ReplaceAllString(text[max(len(text)-3000, 0):], ""))
 		}
 	})
-	out := &promptProcess{chaosProcess: p, keys: keys, shown: func() string { return escapes.ReplaceAllString(shown(), "") }}
-	out.see("chaos> ")
-	return out
+	return p, keys, shown
+}
+
+func resize(t *testing.T, terminal *os.File, size live.Size) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // see waits for a text behind what was seen before.
@@ -247,10 +262,10 @@ func TestWatchDrawsUntilCtrlC(t *testing.T) {
 	pid := victim(t)
 	p := startPrompt(t, "repl")
 	p.enter(fmt.Sprintf("probe st = process.state(pid: %d) every 20ms", pid), "chaos> ")
-	p.enter("watch st.uptime", "█")
+	p.enter("watch st.uptime", "▇")
 	p.press("\x03")
 	p.see("chaos> ")
-	p.enter("watch st", "█")
+	p.enter("watch st", "▇")
 	p.press("\x03")
 	p.see("chaos> ")
 	p.enter(fmt.Sprintf("watch process.usage(pid: %d) every 20ms", pid), ".cpu", "▁")

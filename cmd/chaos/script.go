@@ -69,7 +69,7 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
-	c.Flags().BoolVar(&f.plain, "plain", false, "no colours, no live line")
+	c.Flags().BoolVar(&f.plain, "plain", false, "lines only: no colours, no board")
 	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .md, .json, or .xml for JUnit (repeatable)")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "answer every question of the script (ask) with yes")
 	f.watchers.flags(c)
@@ -93,6 +93,8 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if err := f.selected.valid(); err != nil {
 		return exitUsage, err
 	}
+	signals := listen()
+	defer signals.stop()
 	asker := newAsker(f.yes)
 	reg := registriesAsking(asker)
 	given, err := outside(f)
@@ -144,7 +146,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	sinks = append(sinks, watchers.sinks...)
 	worst := 0
 	for _, p := range ready {
-		code, goOn := runOne(p, f, reg, asker, runs, out, sinks, written)
+		code, goOn := runOne(p, f, reg, asker, runs, out, sinks, written, signals)
 		worst = runtime.Worse(worst, code)
 		linger = goOn || code == 6
 		if !goOn {
@@ -222,24 +224,28 @@ func allParams(s *check.Script) []*check.Param {
 }
 
 // runOne runs one file; goOn is false when no further file may start.
-func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, runs string, out io.Writer, sinks []event.Sink, written *reports) (code int, goOn bool) {
+func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, runs string, out io.Writer, sinks []event.Sink, written *reports, signals *interrupts) (code int, goOn bool) {
 	dir, err := absolute(filepath.Dir(p.path))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 		return exitUsage, false
 	}
-	view := newTerminal(out, f.plain)
+	mixed := f.events == "-" && isTerminal(os.Stdout) // a board would be torn by the events
+	view := newTerminal(out, f.plain || mixed)
 	askOver(asker, view)
 	run := runtime.New(runtime.Options{
 		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
 		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse, Lacks: lookAround(runs).lacks,
 	})
-	stop := listen(run)
+	signals.to(run)
 	res, err := run.Execute(context.Background())
-	interrupted := stop()
 	view.Close()
 	var unfit *runtime.UnfitError
+	var interrupted *runtime.InterruptedError
 	switch {
+	case errors.As(err, &interrupted):
+		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
+		written.refused(p.path, err.Error())
 	case errors.As(err, &unfit):
 		show(os.Stderr, unfit.Problems, p.script.Sources...)
 		fmt.Fprintf(os.Stderr, "\n%s: not fit to run here, nothing was started\n", p.path)
@@ -247,38 +253,78 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
 	}
-	return res.Exit, !interrupted && res.Exit != 6
+	return res.Exit, !signals.any() && res.Exit != 6
 }
 
-// listen hands signals to the run until stop is called. A signal that was ignored when we started (nohup, a background
-// job of a script) stays ignored.
-func listen(run *runtime.Run) (stop func() (interrupted bool)) {
-	ch := make(chan os.Signal, 8)
+// interrupts hands signals to the run that goes on. Before the first one nothing has been started, so that a signal just
+// ends the command.
+type interrupts struct {
+	ch  chan os.Signal
+	end chan struct{}
+	wg  sync.WaitGroup
+
+	mu    sync.Mutex
+	run   *runtime.Run
+	first string // the first signal that came
+}
+
+// listen catches signals until stop is called. One that was ignored when we started (nohup, a background job of a script)
+// stays ignored.
+func listen() *interrupts {
+	in := &interrupts{ch: make(chan os.Signal, 8), end: make(chan struct{})}
 	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
 		if !signal.Ignored(s) {
-			signal.Notify(ch, s)
+			signal.Notify(in.ch, s)
 		}
 	}
-	end := make(chan struct{})
-	var wg sync.WaitGroup
-	interrupted := false
-	wg.Go(func() {
+	in.wg.Go(func() {
 		for {
 			select {
-			case s := <-ch:
-				interrupted = true
-				run.Interrupt(unix.SignalName(s.(syscall.Signal)))
-			case <-end:
+			case s := <-in.ch:
+				in.hand(unix.SignalName(s.(syscall.Signal)))
+			case <-in.end:
 				return
 			}
 		}
 	})
-	return func() bool {
-		signal.Stop(ch)
-		close(end)
-		wg.Wait()
-		return interrupted
+	return in
+}
+
+func (in *interrupts) hand(name string) {
+	in.mu.Lock()
+	if in.first == "" {
+		in.first = name
 	}
+	run := in.run
+	in.mu.Unlock()
+	if run == nil {
+		fmt.Fprintf(os.Stderr, "chaos: %s\n", &runtime.InterruptedError{Signal: name})
+		os.Exit(exitInterrupted)
+	}
+	run.Interrupt(name)
+}
+
+// to hands the signals from now on to a run.
+func (in *interrupts) to(run *runtime.Run) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.run = run
+	if in.first != "" { // it came after the run before this one
+		run.Interrupt(in.first)
+	}
+}
+
+// any tells whether a signal came.
+func (in *interrupts) any() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.first != ""
+}
+
+func (in *interrupts) stop() {
+	signal.Stop(in.ch)
+	close(in.end)
+	in.wg.Wait()
 }
 
 // outputs opens where text and events go.

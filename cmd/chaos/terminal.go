@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
+	"chaos/cmd/chaos/live"
 	"chaos/lang/value"
 	"chaos/runtime/event"
 
@@ -18,28 +18,22 @@ import (
 )
 
 // terminal tells the story of a run as it happens: one line for each thing that matters, with the time at its left. On a
-// terminal a last line shows what is being waited for.
+// terminal a board below the lines shows what goes on now.
 type terminal struct {
-	w      io.Writer
+	screen *live.Screen
 	colour bool
-	live   bool
 	width  int
 
 	mu         sync.Mutex
+	model      *live.Model
 	mono       time.Duration // of the latest event
 	at         time.Time     // when it came
-	begun      bool
-	status     string        // what is being waited for; "" when nothing is
-	since      time.Time     // since when
-	most       time.Duration // for how long at most
-	drawn      bool
 	steps      map[int]event.StepStarted
-	latest     map[string]string   // newest words of each probe, for the live line
+	depths     map[int]int         // of the steps that left something to undo
+	depth      int                 // of the step that speaks
 	judged     []event.CheckJudged // of the hypothesis, kept until the end so that they stand above the verdict
 	hypothesis string              // its title
 	untimed    bool                // the lines being written are about the whole run, not about a moment
-	stop       chan struct{}
-	wg         sync.WaitGroup
 }
 
 // Columns of the story.
@@ -50,193 +44,120 @@ const (
 )
 
 func newTerminal(w io.Writer, plain bool) *terminal {
-	t := &terminal{w: w, width: noWidth, steps: map[int]event.StepStarted{}, latest: map[string]string{}}
+	t := &terminal{width: noWidth, model: live.NewModel(), steps: map[int]event.StepStarted{}, depths: map[int]int{}}
+	var draw func(live.Size) []string
 	if f, ok := w.(*os.File); ok && isTerminal(w) {
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
-			t.width = min(max(cols, 40), maxWidth)
+			t.width = min(max(cols-1, 40), maxWidth)
 		}
 		t.colour = colourful(w) && !plain
-		t.live = !plain && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
+		if !plain && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "" {
+			draw = t.board
+		}
 	}
-	if t.live {
-		t.stop = make(chan struct{})
-		t.wg.Go(t.tick)
-	}
+	t.screen = live.NewScreen(w, draw)
 	return t
 }
 
-// Close ends the live line.
-func (t *terminal) Close() {
-	if t.stop != nil {
-		close(t.stop)
-		t.wg.Wait()
-	}
+// Close ends the board and returns when everything is written.
+func (t *terminal) Close() { t.screen.Close() }
+
+// board draws what goes on.
+func (t *terminal) board(size live.Size) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.erase()
+	t.width = min(max(size.Width-1, 40), maxWidth)
+	return live.Render(t.model, t.mono+time.Since(t.at), size, t.paint)
 }
 
-func (t *terminal) tick() {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-t.stop:
-			return
-		case <-tick.C:
-			t.mu.Lock()
-			t.draw()
-			t.mu.Unlock()
-		}
-	}
-}
+// printf writes as it stands, without folding.
+func (t *terminal) printf(format string, args ...any) { t.screen.Print(fmt.Sprintf(format, args...)) }
 
-// draw writes the live line over itself.
-func (t *terminal) draw() {
-	if t.status == "" || time.Since(t.since) < 300*time.Millisecond {
-		return
-	}
-	spent := time.Since(t.since)
-	text := fmt.Sprintf("%s %s  %s", spinner(spent), t.status, clock(spent))
-	if t.most > 0 {
-		text += " of " + clock(t.most)
-	}
-	now := t.mono + time.Since(t.at)
-	fmt.Fprintf(t.w, "\r%s%s\x1b[K", t.paint("dim", stamp(now)), cut(text, t.width-gutter-1))
-	t.drawn = true
-}
-
-func (t *terminal) erase() {
-	if t.drawn {
-		fmt.Fprint(t.w, "\r\x1b[K")
-		t.drawn = false
-	}
-}
-
-func spinner(d time.Duration) string {
-	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-	return string(frames[int(d/(100*time.Millisecond))%len(frames)])
-}
-
-func clock(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	}
-	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-}
-
-func stamp(d time.Duration) string { return fmt.Sprintf("%*s  ", gutter-2, clock(d)) }
+func stamp(d time.Duration) string { return fmt.Sprintf("%*s  ", gutter-2, live.Clock(d)) }
 
 func (t *terminal) paint(kind, text string) string {
-	codes := map[string]string{"dim": "2", "bold": "1", "good": "32", "bad": "1;31", "warn": "33", "act": "35", "head": "1;36"}
-	if !t.colour {
+	codes := map[string]string{"dim": "2", "bold": "1", "good": "32", "bad": "1;31", "warn": "33", "act": "35", "head": "1;36", "bar": "36", "no": "31"}
+	if !t.colour || codes[kind] == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + codes[kind] + "m" + text + "\x1b[0m"
 }
 
-// line writes a line of the story. right stands dimmed behind it.
-func (t *terminal) line(indent int, mark, kind, text, right string) {
-	t.erase()
-	room := t.width - gutter - indent
-	if mark != "" {
-		room -= 2
+// put writes a text behind a lead, the right part dimmed behind it. What does not fit goes on below, under the text.
+func (t *terminal) put(lead, kind, text, right string) {
+	at := live.Width(live.Stripped(lead))
+	lines := t.fold(text, t.width-at)
+	right = oneLine(right)
+	for i := range lines {
+		lines[i] = t.paint(kind, lines[i])
 	}
-	if mark == "⚡" { // it takes two cells
-		room--
+	if last := len(lines) - 1; right != "" && live.Width(live.Stripped(lines[last]))+2+live.Width(right) <= t.width-at {
+		lines[last] += "  " + t.paint("dim", right)
+	} else if right != "" {
+		for _, l := range t.fold(right, t.width-at-2) {
+			lines = append(lines, "  "+t.paint("dim", l))
+		}
 	}
-	rightLen := utf8.RuneCountInString(right)
-	text = oneLine(text)
-	if rightLen > 0 && utf8.RuneCountInString(text)+rightLen+2 > room {
-		keep := max(room-rightLen-2, room/2)
-		text = cut(text, keep)
-		right = cut(right, room-utf8.RuneCountInString(text)-2)
+	t.printf("%s\n", strings.TrimRight(lead+strings.Join(lines, "\n"+strings.Repeat(" ", at)), " "))
+}
+
+// fold leaves what fits as it is.
+func (t *terminal) fold(text string, room int) []string {
+	if live.Width(text) <= room {
+		return []string{text}
 	}
-	text = cut(text, room)
-	var b strings.Builder
+	return live.Fold(text, max(room, 20))
+}
+
+// when is the time at the left.
+func (t *terminal) when() string {
 	if t.untimed {
-		b.WriteString(strings.Repeat(" ", gutter))
-	} else {
-		b.WriteString(t.paint("dim", stamp(t.mono)))
+		return strings.Repeat(" ", gutter)
 	}
-	b.WriteString(strings.Repeat(" ", indent))
+	return t.paint("dim", stamp(t.mono))
+}
+
+// line writes a line of the story.
+func (t *terminal) line(indent int, mark, kind, text, right string) {
+	lead := t.when() + strings.Repeat(" ", indent)
 	if mark != "" {
-		b.WriteString(t.paint(kind, mark) + " ")
+		lead += t.paint(kind, mark) + " "
 	}
-	b.WriteString(text)
-	if right != "" {
-		b.WriteString("  " + t.paint("dim", right))
-	}
-	fmt.Fprintln(t.w, b.String())
+	t.put(lead, "", oneLine(text), right)
 }
 
 // below writes a line under another, without a time.
 func (t *terminal) below(indent int, text string) {
-	t.erase()
-	fmt.Fprintf(t.w, "%s%s\n", strings.Repeat(" ", gutter+indent), text)
+	t.put(strings.Repeat(" ", gutter+indent), "", text, "")
 }
 
 func (t *terminal) heading(name, title, detail string) {
-	text := t.paint("head", name)
-	if title != "" {
-		text += "  " + t.paint("bold", oneLine(title))
+	lead := t.when() + t.paint("head", name) + "  "
+	if title == "" {
+		t.put(lead, "dim", detail, "")
+		return
 	}
-	t.erase()
-	if detail != "" {
-		detail = "  " + t.paint("dim", detail)
-	}
-	when := t.paint("dim", stamp(t.mono))
-	if t.untimed {
-		when = strings.Repeat(" ", gutter)
-	}
-	fmt.Fprintf(t.w, "%s%s%s\n", when, text, detail)
-}
-
-// shown replaces what a terminal would obey rather than show: what a script or a command says is no command to it.
-func shown(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
-			return '\ufffd'
-		}
-		return r
-	}, s)
-}
-
-func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	if n < 2 {
-		return ""
-	}
-	return string([]rune(s)[:n-1]) + "…"
+	t.put(lead, "bold", oneLine(title), detail)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-func (t *terminal) wait(text string, most time.Duration) {
-	t.status, t.since, t.most = oneLine(text), time.Now(), most
-}
 
 // Event tells one event.
 func (t *terminal) Event(e event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mono, t.at = e.Mono, time.Now()
-	if _, sample := e.Data.(event.Sample); !sample { // a sample's words are made by Short, which escapes
-		e.Data = event.Rewrite(e.Data, shown)
+	if _, sample := e.Data.(event.Sample); !sample { // its words are made by Short, which escapes, or by the model
+		e.Data = event.Rewrite(e.Data, live.Shown)
 	}
+	t.model.Event(e)
 	switch d := e.Data.(type) {
 	case event.RunStarted:
-		t.erase()
-		fmt.Fprintf(t.w, "%s\n", t.paint("dim", fmt.Sprintf("%s · run %s · seed %d", d.Script, d.Run, d.Seed)))
+		t.put("", "dim", fmt.Sprintf("%s · run %s · seed %d", d.Script, d.Run, d.Seed), "")
 	case event.ExperimentStarted:
-		t.erase()
-		owner := ""
-		if d.Owner != "" {
-			owner = "  " + t.paint("dim", d.Owner)
-		}
-		fmt.Fprintf(t.w, "\n%s%s\n\n", t.paint("bold", oneLine(d.Title)), owner)
+		t.printf("\n")
+		t.put("", "bold", oneLine(d.Title), d.Owner)
+		t.printf("\n")
 		t.hypothesis = d.Hypothesis
 	case event.PhaseEntered:
 		t.phase(d)
@@ -245,14 +166,12 @@ func (t *terminal) Event(e event.Event) {
 	case event.Heading:
 		t.line(2+2*d.Depth, "▸", "head", d.Text, "")
 	case event.StepStarted:
-		t.steps[d.Step] = d
-		t.wait(what(d), 0)
+		t.steps[d.Step], t.depths[d.Step], t.depth = d, d.Depth, d.Depth
 	case event.StepEnded:
 		t.stepEnded(d)
 	case event.Waiting:
 		t.steps[d.Step] = event.StepStarted{Text: d.Text, Depth: d.Depth, Phase: d.Phase}
 		t.line(2+2*d.Depth, "·", "dim", d.Text, "")
-		t.wait(d.Text, time.Duration(d.Most))
 	case event.Turned:
 		if d.To == "false" {
 			t.line(4, "▼", "warn", d.Text, "false: "+words(d.Operands))
@@ -273,15 +192,11 @@ func (t *terminal) Event(e event.Event) {
 			t.line(2, "■", "bad", d.Text+": undoing everything", "")
 		}
 	case event.Log:
-		t.line(4, "│", "dim", d.Text, "")
+		t.line(4+2*t.depth, "│", "dim", d.Text, "")
 	case event.Note:
 		t.line(2, "!", "warn", d.Text, "")
 	case event.FaultUndone:
 		t.undone(d)
-	case event.Sample:
-		if d.Value != nil {
-			t.latest[d.Probe] = d.Value.Short()
-		}
 	case event.CheckJudged:
 		if d.Section == "hypothesis" {
 			t.judged = append(t.judged, d)
@@ -291,12 +206,10 @@ func (t *terminal) Event(e event.Event) {
 	case event.ExperimentEnded:
 		t.ended(d)
 	case event.RunEnded:
-		t.status = ""
-		t.erase()
 		if d.Skipped > 0 {
-			fmt.Fprintf(t.w, "%s\n", t.paint("warn", plural(d.Skipped, "experiment")+" not started"))
+			t.put("", "warn", plural(d.Skipped, "experiment")+" not started", "")
 		}
-		fmt.Fprintf(t.w, "%s\n", t.paint("dim", fmt.Sprintf("exit %d · %s/journal.jsonl", d.Exit, d.Dir)))
+		t.printf("%s\n", t.paint("dim", fmt.Sprintf("exit %d · %s/journal.jsonl", d.Exit, d.Dir))) // whole, to be copied
 	}
 }
 
@@ -326,30 +239,19 @@ func (t *terminal) phase(d event.PhaseEntered) {
 		title = "does the steady state come back?"
 	}
 	t.heading(name, title, detail)
-	switch d.Phase {
-	case event.Before:
-		t.wait("watching the steady state", 0)
-	case event.After:
-		t.wait("waiting for the steady state", 0)
-	case event.Settle:
-		t.wait("an `eventually` is still false: waiting", 0)
-	default:
-		t.status = ""
-	}
+	t.depth = 0
 }
 
 func (t *terminal) phaseEnded(d event.PhaseEnded) {
-	t.status = ""
 	switch {
 	case d.OK:
 		t.line(2, "✓", "good", "steady", took(d.Took))
 	default:
-		t.line(2, "✗", "bad", "not steady: "+d.Detail, clock(time.Duration(d.Took)))
+		t.line(2, "✗", "bad", "not steady: "+d.Detail, live.Clock(time.Duration(d.Took)))
 	}
 }
 
 func (t *terminal) stepEnded(d event.StepEnded) {
-	t.status = ""
 	s := t.steps[d.Step]
 	delete(t.steps, d.Step)
 	indent := 2 + 2*s.Depth
@@ -385,9 +287,6 @@ func (t *terminal) stepEnded(d event.StepEnded) {
 		}
 		t.line(indent, mark, kind, what(s), right)
 	}
-	if s.For > 0 {
-		t.wait("holding: "+what(s), time.Duration(s.For))
-	}
 }
 
 // took is a duration that is worth a word.
@@ -395,7 +294,7 @@ func took(d event.Seconds) string {
 	if time.Duration(d) < 100*time.Millisecond {
 		return ""
 	}
-	return clock(time.Duration(d))
+	return live.Clock(time.Duration(d))
 }
 
 func join(parts ...string) string {
@@ -403,7 +302,11 @@ func join(parts ...string) string {
 }
 
 func (t *terminal) undone(d event.FaultUndone) {
-	t.status = ""
+	indent := 2
+	if d.Phase != event.Undo && d.Phase != event.UndoSetup { // where its step stands; else with the others, at the end
+		indent += 2 * t.depths[d.Step]
+	}
+	delete(t.depths, d.Step)
 	text := d.Text
 	if d.Does != "" {
 		text = d.Does
@@ -412,15 +315,15 @@ func (t *terminal) undone(d event.FaultUndone) {
 		text = d.Name + ": " + text
 	}
 	if d.Foreign {
-		t.line(2, "!", "warn", "left alone, since somebody else changed it meanwhile: "+text, took(d.Took))
+		t.line(indent, "!", "warn", "left alone, since somebody else changed it meanwhile: "+text, took(d.Took))
 		return
 	}
 	if d.OK {
-		t.line(2, "↶", "good", "undone: "+text, took(d.Took))
+		t.line(indent, "↶", "good", "undone: "+text, took(d.Took))
 		return
 	}
-	t.line(2, "✗", "bad", "NOT UNDONE: "+text, clock(time.Duration(d.Took)))
-	t.below(4, d.Error)
+	t.line(indent, "✗", "bad", "NOT UNDONE: "+text, live.Clock(time.Duration(d.Took)))
+	t.below(indent+2, d.Error)
 }
 
 // check tells the result of a check; one that held in a steady block needs no line.
@@ -444,7 +347,7 @@ func (t *terminal) evidence(d event.CheckJudged, indent int) {
 	if d.Detail != "" && d.Section == "hypothesis" {
 		text := d.Detail
 		if d.Moment != nil && d.Kind != "expect" {
-			text += fmt.Sprintf(", first %s after the injection", clock(time.Duration(*d.Moment)))
+			text += fmt.Sprintf(", first %s after the injection", live.Clock(time.Duration(*d.Moment)))
 		}
 		if d.Kind != "expect" || d.Result == "inconclusive" {
 			t.below(indent, text)
@@ -463,10 +366,8 @@ func (t *terminal) evidence(d event.CheckJudged, indent int) {
 }
 
 func (t *terminal) ended(d event.ExperimentEnded) {
-	t.status = ""
-	t.erase()
 	if len(t.judged) > 0 {
-		fmt.Fprintln(t.w)
+		t.printf("\n")
 		t.untimed = true
 		t.heading("hypothesis", t.hypothesis, "")
 		for _, c := range t.judged {
@@ -493,15 +394,16 @@ func (t *terminal) ended(d event.ExperimentEnded) {
 			rest = append(rest, r)
 		}
 	}
-	fmt.Fprintf(t.w, "\n%s  %s\n", t.paint(kind, word), t.paint("dim", strings.Join(append(rest, clock(time.Duration(d.Took))), " · ")))
+	t.printf("\n")
+	t.put("", kind, word, strings.Join(append(rest, live.Clock(time.Duration(d.Took))), " · "))
 	if d.Reason != "" {
-		fmt.Fprintf(t.w, "  %s\n", d.Reason)
+		t.put("  ", "", d.Reason, "")
 	}
 	for _, l := range d.Left {
-		fmt.Fprintf(t.w, "  %s %s\n", t.paint("bad", l.Text+":"), l.Error)
+		t.put("  "+t.paint("bad", l.Text+":")+" ", "", l.Error, "")
 		if l.Manual != "" {
-			fmt.Fprintf(t.w, "    by hand: %s\n", t.paint("bold", l.Manual))
+			t.printf("    by hand: %s\n", t.paint("bold", l.Manual)) // whole, to be copied
 		}
 	}
-	fmt.Fprintln(t.w)
+	t.printf("\n")
 }

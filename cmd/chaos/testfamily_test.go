@@ -20,12 +20,21 @@ import (
 type markArgs struct {
 	Path string `chaos:"path,positional,required" help:"the file that is the fault"`
 	Undo string `chaos:"undo" default:"ok" enum:"ok hang fail panic slow" help:"what the undo does"`
+	Plan string `chaos:"plan" default:"ok" enum:"ok slow" help:"what the plan does"`
 	Act  string `chaos:"act" default:"ok" enum:"ok panic slow" help:"what the act does"`
 }
 
 func addTestFamily(r runtime.Registries) {
 	r.Actions.Add(actions.Define(spec.Call{Name: "test.mark", Summary: "makes a file", Example: "-", Undo: "removes it"},
-		func(_ context.Context, e env.Env, a markArgs) (actions.Plan, error) {
+		func(ctx context.Context, e env.Env, a markArgs) (actions.Plan, error) {
+			if a.Plan == "slow" {
+				os.WriteFile(filepath.Join(e.Dir, "planning"), nil, 0o600)
+				select {
+				case <-time.After(time.Minute):
+				case <-ctx.Done():
+				}
+				return actions.Plan{}, errors.New("the plan of the test is slow")
+			}
 			if !filepath.IsAbs(a.Path) {
 				a.Path = filepath.Join(e.Dir, a.Path)
 			}

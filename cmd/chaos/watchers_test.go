@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-const watched = `experiment "watched" {
+const aPause = `experiment "watched" {
   setup { process.start("sleep", args: ["60"]) as worker }
   probe state = process.state(worker) every 50ms
   steady { expect state.running }
@@ -26,7 +26,7 @@ const watched = `experiment "watched" {
 
 // The verdict can be scraped after the end, and Ctrl-C ends the waiting, not the exit code.
 func TestMetricsOfARun(t *testing.T) {
-	p := startChaos(t, "script", writeScript(t, watched), "--metrics", "127.0.0.1:0", "--metrics-hold", "60s")
+	p := startChaos(t, "script", writeScript(t, aPause), "--metrics", "127.0.0.1:0", "--metrics-hold", "60s")
 	scrape := func(want string) (text string) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -47,8 +47,8 @@ func TestMetricsOfARun(t *testing.T) {
 		t.Fatalf("never saw %s; the last was\n%s\nit said\n%s", want, text, p.output.String())
 		return ""
 	}
-	scrape(`chaos_faults_active{experiment="watched"} 1`)
-	if text := scrape(`verdict="held"} 1`); !strings.Contains(text, `chaos_faults_active{experiment="watched"} 0`) {
+	scrape(`chaos_faults_active{experiment="aPause"} 1`)
+	if text := scrape(`verdict="held"} 1`); !strings.Contains(text, `chaos_faults_active{experiment="aPause"} 0`) {
 		t.Errorf("after the end:\n%s", text)
 	}
 	scrape(`chaos_run_exit_code{`)
@@ -78,7 +78,7 @@ func TestAnnotatingARun(t *testing.T) {
 		fmt.Fprintf(w, `{"id":%d}`, len(asked))
 	}))
 	defer grafana.Close()
-	script, secrets := writeScript(t, watched), filepath.Join(t.TempDir(), "secrets")
+	script, secrets := writeScript(t, aPause), filepath.Join(t.TempDir(), "secrets")
 	if err := os.WriteFile(secrets, []byte("GRAFANA_TOKEN=glsa_0123456789\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

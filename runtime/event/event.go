@@ -102,6 +102,35 @@ type (
 		Hypothesis string   `json:"hypothesis,omitempty"` // its title
 		Tags       []string `json:"tags,omitempty"`
 		At         Place    `json:"at"`
+
+		// What is going to be watched, for live readers. Sessions of the REPL, which cannot know, have none of it.
+		Watched  []Watched   `json:"watched,omitempty"`
+		Checks   []Claim     `json:"checks,omitempty"`
+		Longest  []PhaseTime `json:"longest,omitempty"`  // what each phase takes at most, where that is known
+		Deadline Seconds     `json:"deadline,omitempty"` // since the experiment began; then all is undone
+	}
+	// Watched is a value worth a look: what a check or a guard reads of a probe, or else a probe's first number.
+	Watched struct {
+		Probe string   `json:"probe"`
+		Path  []string `json:"path,omitempty"` // of the field in a sample; none is the sample itself
+		Text  string   `json:"text"`           // `load.p99`
+		Every Seconds  `json:"every"`
+		Read  bool     `json:"read,omitempty"` // by a check or a guard
+	}
+	// Claim is a check or a guard that is going to be judged.
+	Claim struct {
+		Section  string   `json:"section"` // steady, hypothesis, guard
+		Kind     string   `json:"check"`   // expect, always, never, eventually; abort of a guard
+		Text     string   `json:"text"`
+		At       Place    `json:"at"`
+		Within   Seconds  `json:"within,omitempty"`
+		For      Seconds  `json:"for,omitempty"`
+		Tolerate float64  `json:"tolerate,omitempty"`
+		Reads    []string `json:"reads,omitempty"` // texts of what is watched
+	}
+	PhaseTime struct {
+		Phase Phase   `json:"phase"`
+		Most  Seconds `json:"most"`
 	}
 	// PhaseEntered starts a phase; Title is the section's, Detail what the phase waits for.
 	PhaseEntered struct {
@@ -121,6 +150,7 @@ type (
 		Step     int     `json:"step"`
 		Phase    Phase   `json:"phase"`
 		Text     string  `json:"text"`
+		Name     string  `json:"name,omitempty"` // its `as`
 		Does     string  `json:"does,omitempty"`
 		Lifetime string  `json:"lifetime,omitempty"`
 		Depth    int     `json:"depth,omitempty"` // nesting, for indentation
@@ -224,6 +254,15 @@ type (
 		To       string    `json:"to"`
 		Operands []Operand `json:"operands,omitempty"`
 	}
+	// CheckState is what a check or a guard says now, each time that it says something else, for live readers. State is
+	// true, false or no data; of a `never` it is true as long as the check holds.
+	CheckState struct {
+		Section string `json:"section"` // steady, hypothesis, guard
+		Text    string `json:"text"`
+		At      Place  `json:"at"`
+		State   string `json:"state"`
+		Why     string `json:"why,omitempty"` // there is no data
+	}
 	// GuardTripped aborts the run.
 	GuardTripped struct {
 		Text     string    `json:"text"`
@@ -292,6 +331,7 @@ func (FaultUndone) EventKind() string       { return "fault_undone" }
 func (Sample) EventKind() string            { return "sample" }
 func (CheckJudged) EventKind() string       { return "check_judged" }
 func (Turned) EventKind() string            { return "check_turned" }
+func (CheckState) EventKind() string        { return "check_state" }
 func (GuardTripped) EventKind() string      { return "guard_tripped" }
 func (Abort) EventKind() string             { return "abort" }
 func (Log) EventKind() string               { return "log" }

@@ -112,6 +112,7 @@ var readers = func() map[string]func(json.RawMessage) (Data, error) {
 	add(Sample{}, as[Sample])
 	add(CheckJudged{}, as[CheckJudged])
 	add(Turned{}, as[Turned])
+	add(CheckState{}, as[CheckState])
 	add(GuardTripped{}, as[GuardTripped])
 	add(Abort{}, as[Abort])
 	add(Log{}, as[Log])

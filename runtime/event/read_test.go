@@ -17,7 +17,7 @@ import (
 // all is one payload of every kind, every field filled: a reader that forgets one fails here.
 func all() []Data {
 	kinds := []Data{RunStarted{}, ExperimentStarted{}, PhaseEntered{}, PhaseEnded{}, StepStarted{}, StepEnded{}, Waiting{}, Heading{}, UndoIntended{}, UndoState{},
-		FaultUndone{}, Sample{}, CheckJudged{}, Turned{}, GuardTripped{}, Abort{}, Log{}, Note{}, ExperimentEnded{}, RunEnded{}}
+		FaultUndone{}, Sample{}, CheckJudged{}, Turned{}, CheckState{}, GuardTripped{}, Abort{}, Log{}, Note{}, ExperimentEnded{}, RunEnded{}}
 	out := make([]Data, len(kinds))
 	for i, k := range kinds {
 		v := reflect.New(reflect.TypeOf(k)).Elem()
@@ -48,6 +48,8 @@ func fill(v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int:
 		v.SetInt(7)
+	case reflect.Float64:
+		v.SetFloat(0.25)
 	case reflect.Uint64:
 		v.SetUint(1<<63 + 1)
 	case reflect.Pointer:
@@ -113,15 +115,15 @@ func TestReadJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := strings.TrimSuffix(string(data), "\n")
+	whole, n := strings.TrimSuffix(string(data), "\n"), len(all())
 	for name, tc := range map[string]struct {
 		text         string
 		events, torn int
 	}{
-		"whole":                {string(data), 20, 0},
-		"without its last end": {whole, 20, 0},
-		"torn":                 {whole[:len(whole)-9], 19, 1},
-		"torn, then cleaned":   {whole[:len(whole)-9] + "\n" + `{"seq":21,"t":1,"wall":"2026-11-22T06:25:35Z","kind":"note","data":{"text":"x"}}` + "\n", 20, 1},
+		"whole":                {string(data), n, 0},
+		"without its last end": {whole, n, 0},
+		"torn":                 {whole[:len(whole)-9], n - 1, 1},
+		"torn, then cleaned":   {whole[:len(whole)-9] + "\n" + `{"seq":21,"t":1,"wall":"2026-11-22T06:25:35Z","kind":"note","data":{"text":"x"}}` + "\n", n, 1},
 		"empty":                {"", 0, 0},
 		"another program's":    {"{}\nx\n", 0, 2},
 	} {

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"chaos/cmd/chaos/live"
 	"chaos/lang/value"
 	"chaos/runtime"
 	"chaos/runtime/event"
@@ -424,8 +425,6 @@ type spark struct {
 	last  value.Value
 }
 
-const bars = "▁▂▃▄▅▆▇█"
-
 // add draws one more value: numbers as bars, yes and no as full and empty, no data as a gap. Of a struct it is one field.
 func (s *spark) add(v value.Value) {
 	if v.T != nil && v.T.Kind == value.Struct && !v.IsMissing() {
@@ -485,17 +484,6 @@ func (s *spark) draw() {
 			high = n
 		}
 	}
-	var b strings.Builder
-	for _, n := range seen {
-		switch {
-		case math.IsNaN(n):
-			b.WriteString("·")
-		case high <= 0 || n <= 0:
-			b.WriteString("▁")
-		default:
-			b.WriteRune([]rune(bars)[min(int(n/high*8), 7)])
-		}
-	}
 	most := ""
 	if s.last.T != nil && s.last.T.Numeric() && high > 0 {
 		most = "  max " + value.Value{T: s.last.T, V: high}.Short()
@@ -503,7 +491,7 @@ func (s *spark) draw() {
 	s.view.mu.Lock()
 	s.view.drawn = true
 	s.view.mu.Unlock()
-	fmt.Fprintf(s.view.w, "\r\x1b[K%s  %s  %s%s", name, s.view.paint("act", b.String()), now, s.view.paint("dim", most))
+	fmt.Fprintf(s.view.w, "\r\x1b[K%s  %s  %s%s", name, s.view.paint("act", live.Spark(seen)), now, s.view.paint("dim", most))
 }
 
 func (s *spark) end() {
