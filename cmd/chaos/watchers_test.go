@@ -47,8 +47,8 @@ func TestMetricsOfARun(t *testing.T) {
 		t.Fatalf("never saw %s; the last was\n%s\nit said\n%s", want, text, p.output.String())
 		return ""
 	}
-	scrape(`chaos_faults_active{experiment="aPause"} 1`)
-	if text := scrape(`verdict="held"} 1`); !strings.Contains(text, `chaos_faults_active{experiment="aPause"} 0`) {
+	scrape(`chaos_faults_active{experiment="watched"} 1`)
+	if text := scrape(`verdict="held"} 1`); !strings.Contains(text, `chaos_faults_active{experiment="watched"} 0`) {
 		t.Errorf("after the end:\n%s", text)
 	}
 	scrape(`chaos_run_exit_code{`)
