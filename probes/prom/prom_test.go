@@ -257,6 +257,12 @@ func TestAgainstARealPrometheus(t *testing.T) {
 		wantNone(t, probe(t, "app_frozen", args{"max_age": value.DurationOf(300 * time.Millisecond)}), "too old: `max_age` is 300ms")
 		wantNumber(t, probe(t, "app_frozen offset 1ms", nil), "value", 7)
 	})
+	t.Run("a series that ends among others of its job is none to worry about", func(t *testing.T) {
+		wantNumber(t, probe(t, `count(rate(app_requests_total{code="404"}[5m]))`, nil), "value", 1)
+		a.requests.DeleteLabelValues("404")
+		wantNone(t, probe(t, `app_requests_total{code="404"}`, nil), "`app_requests_total` has 2, but none with {code=\"404\"}")
+		wantNumber(t, probe(t, `count(rate(app_requests_total{code="404"}[5m]))`, nil), "value", 1)
+	})
 	t.Run("a target that is gone is no data soon", func(t *testing.T) {
 		window := probe(t, "count(rate(node_load1[5m]))", nil)
 		wantNumber(t, window, "value", 1)
