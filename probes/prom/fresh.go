@@ -63,7 +63,7 @@ func (c *client) look(ctx context.Context, at time.Time) (readings, error) {
 	}
 	vector, ok := v.(model.Vector)
 	if !ok || len(vector) == 0 {
-		return readings{}, fmt.Errorf("%s does not answer as a Prometheus does", c.peer)
+		return readings{}, c.strange()
 	}
 	out := readings{at: vector[0].Timestamp.Time()}
 	lives := false
