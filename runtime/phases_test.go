@@ -36,6 +36,10 @@ func TestPhases(t *testing.T) {
 		{"when looks at the world after the latest step", calm + `inject { fake.break("a") for 1s; when p.on { fake.break("b") for 1s } else { fake.break("c") for 1s } }`, 0,
 			[]string{"0s broke a", "1s undoing a", "2s broke b", "3s undoing b"}, nil},
 		{"an experiment that claims nothing is not judged", `inject { fake.break("a") for 1s }`, 0, []string{"0s broke a", "1s undoing a"}, nil},
+		{"a sample knows when its phase began, each try of a window anew", `probe p = fake.switch("a") every 100ms
+			steady { window: 1s; settle: 10s; expect p.age > 1500ms and p.phase < 1200ms }
+			hypothesis { expect during.p.phase.min < 200ms and during.p.phase.max > 2900ms and during.p.phase.max < 3200ms; expect after.p.phase.max < 1200ms }
+			inject { fake.break("a") for 3s }`, 0, []string{"2.4s broke a", "5.4s undoing a"}, nil},
 		{"else", calm + `inject { when p.level > 1 { fake.break("a") } else { fake.break("b") for 1s } }`, 0,
 			[]string{"0s broke b", "1s undoing b"}, nil},
 		{"parallel overlaps, and its faults end with the section", calm + `inject { parallel { fake.break("a") for 2s; do { wait 1s; fake.break("b") for 2s } } }`, 0,

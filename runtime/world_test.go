@@ -107,13 +107,17 @@ func (w *world) registries() Registries {
 		On    bool          `chaos:"on" help:"whether it is on"`
 		Level float64       `chaos:"level" help:"1 when on, else 0"`
 		Age   time.Duration `chaos:"age" help:"time since the world began"`
+		Phase time.Duration `chaos:"phase" help:"time since the phase began, as the sample is told"`
 	}
 	switches := probes.Define(spec.Call{Name: "fake.switch", Summary: "reads a switch", Example: "-"},
 		func(_ context.Context, _ env.Env, a nameArg) (probes.Take[switchSample], error) {
-			return func(context.Context) (switchSample, error) {
+			return func(ctx context.Context) (switchSample, error) {
 				<-time.After(sampleTakes)
 				on := w.get(a.Name)
 				s := switchSample{On: on, Age: time.Since(w.begun)}
+				if began, ok := probes.PhaseBegan(ctx); ok {
+					s.Phase = time.Since(began)
+				}
 				if on {
 					s.Level = 1
 				}

@@ -311,7 +311,7 @@ func (c *client) explainAnswer(e *v1.Error) error {
 	case e.Type == v1.ErrBadResponse && strings.Contains(e.Msg, `"string"`): // the library has no type for it
 		return errors.New("the query gives a text, not a number")
 	case e.Type == v1.ErrBadResponse:
-		return fmt.Errorf("%s does not answer as a Prometheus does; does `server` lack a path, as in %s/prometheus?", c.peer, c.server)
+		return c.strange()
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%s answers 401: it wants a login; give `user` and `password`, or `bearer`", c.peer)
 	case status == http.StatusForbidden:
@@ -328,6 +328,11 @@ func (c *client) explainAnswer(e *v1.Error) error {
 		return fmt.Errorf("%s answers %d", c.peer, status)
 	}
 	return fmt.Errorf("%s answers %d: %s", c.peer, status, clip(text, 200))
+}
+
+// strange is for an answer that is no error and yet cannot be.
+func (c *client) strange() error {
+	return fmt.Errorf("%s does not answer as a Prometheus does; does `server` lack a path, as in %s/prometheus?", c.peer, c.server)
 }
 
 // offset is where a line and a column, both from 1 on, are in a text. Prometheus counts bytes.

@@ -19,9 +19,11 @@ import (
 // when the samples carry times of their own. And a range selector gives what is in its window, however long ago that ended.
 //
 // So, for each selector of the query that does not ask for the past itself (`offset`, `@`):
-//   - a series that it gives is fresh when its latest sample is at most one scrape interval and one scrape timeout old: the
-//     next scrape may be under way. Of a series that belongs to no target nobody knows the interval, and it passes.
-//   - if the query reads ranges, and they hold samples, but no selector gives a series any more, then all of it has ended.
+//   - of each target that it gives a series of, the latest sample is at most one scrape interval and one scrape timeout old: the
+//     next scrape may be under way. Of a series that belongs to no target nobody knows the interval, and it passes. A single
+//     series may be older, as those of a container that is gone are: Prometheus goes on adding them up, everywhere.
+//   - if the query reads ranges, and they hold samples, but no selector gives a series any more, and the jobs of those samples
+//     no longer have the metric at all, then all of it has ended.
 //
 // Newer servers can be told how far to look back, but Prometheus 2.42 of Debian 12 ignores it, and ranges never heed it.
 
@@ -35,9 +37,9 @@ type scrape struct{ interval, latest time.Duration }
 
 // The labels of the answer to the question for ages. They start like Prometheus' own for what passes by.
 const (
-	labelAge   = "__chaos_age__"   // seconds since the latest sample, a series for each target; the value numbers the selector
+	labelAge   = "__chaos_age__"   // seconds since the latest sample, a series for each target; the label numbers the selector
 	labelHolds = "__chaos_holds__" // present if the range of the selector holds samples
-	labelLives = "__chaos_lives__" // present if max_age, where it is given, holds samples
+	labelLives = "__chaos_lives__" // present if they have not ended
 )
 
 // readings is what one look at the samples behind a query found.
@@ -61,7 +63,7 @@ func (c *client) look(ctx context.Context, at time.Time) (readings, error) {
 	}
 	vector, ok := v.(model.Vector)
 	if !ok || len(vector) == 0 {
-		return readings{}, fmt.Errorf("%s does not answer as a Prometheus does", c.peer)
+		return readings{}, c.strange()
 	}
 	out := readings{at: vector[0].Timestamp.Time()}
 	lives := false
@@ -92,14 +94,16 @@ func (c *client) ageQuery() string {
 		if r.past || r.name == "" { // timestamp() drops the names that would tell several metrics apart
 			continue
 		}
-		add(n, labelAge, fmt.Sprintf("time() - min by (job, instance) (timestamp(%s))", r.text))
+		add(n, labelAge, fmt.Sprintf("time() - max by (job, instance) (timestamp(%s))", r.text))
 		if r.window == "" {
 			continue
 		}
 		add(n, labelHolds, fmt.Sprintf("count(count_over_time(%s[%s]))", r.text, r.window))
+		lives := fmt.Sprintf("%s and on (job) count_over_time(%s[%s])", r.name, r.text, r.window)
 		if c.maxAge > 0 {
-			add(n, labelLives, fmt.Sprintf("count(count_over_time(%s[%dms]))", r.text, c.maxAge.Milliseconds()))
+			lives = fmt.Sprintf("count_over_time(%s[%dms])", r.text, c.maxAge.Milliseconds())
 		}
+		add(n, labelLives, "count("+lives+")")
 	}
 	return strings.Join(parts, " or ")
 }
@@ -122,7 +126,7 @@ func (c *client) fresh(ctx context.Context, r readings) error {
 			return fmt.Errorf("the latest sample of `%s` from %s is %s old, too old: %s%s", a.selector.text, a.target, short(a.old), why, c.down(ctx))
 		}
 	}
-	return nil
+	return ctx.Err() // without an answer in time nothing was judged
 }
 
 func (t target) String() string {

@@ -257,6 +257,12 @@ func TestAgainstARealPrometheus(t *testing.T) {
 		wantNone(t, probe(t, "app_frozen", args{"max_age": value.DurationOf(300 * time.Millisecond)}), "too old: `max_age` is 300ms")
 		wantNumber(t, probe(t, "app_frozen offset 1ms", nil), "value", 7)
 	})
+	t.Run("a series that ends among others of its job is none to worry about", func(t *testing.T) {
+		wantNumber(t, probe(t, `count(rate(app_requests_total{code="404"}[5m]))`, nil), "value", 1)
+		a.requests.DeleteLabelValues("404")
+		wantNone(t, probe(t, `app_requests_total{code="404"}`, nil), "`app_requests_total` has 2, but none with {code=\"404\"}")
+		wantNumber(t, probe(t, `count(rate(app_requests_total{code="404"}[5m]))`, nil), "value", 1)
+	})
 	t.Run("a target that is gone is no data soon", func(t *testing.T) {
 		window := probe(t, "count(rate(node_load1[5m]))", nil)
 		wantNumber(t, window, "value", 1)
@@ -390,6 +396,7 @@ func TestWhatIsNoPrometheus(t *testing.T) {
 		"nobody listens":   {"http://127.0.0.1:1", "connection refused by 127.0.0.1:1: no Prometheus listens there; `server` names another"},
 		"no such host":     {"http://nowhere.invalid", "there is no host called nowhere.invalid"},
 		"a web page":       {answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello") }), "does not answer as a Prometheus does"},
+		"no data":          {answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status": "success"}`) }), "does not answer as a Prometheus does"},
 		"empty JSON":       {answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }), "does not answer as a Prometheus does"},
 		"an error page":    {answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "out of order\nand more", 503) }), "answers 503: out of order"},
 		"an error in JSON": {answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"error": "loading"}`, 503) }), "answers 503: loading"},
@@ -452,7 +459,7 @@ func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {
 		"`ca`: " + filepath.Join(dir, "none.pem") + ": it does not exist":                           {"ca": str("none.pem")},
 		"`ca`: " + empty + " holds no certificate in PEM":                                           {"ca": str(empty)},
 		"`over` must be more than 0":                                                                {"over": value.DurationOf(-1)},
-		"`step` must be at least 1ms":                                                               {"step": value.DurationOf(1000)},
+		"`step` must be a whole number of milliseconds":                                                               {"step": value.DurationOf(1000)},
 		"`step`: 1h in steps of 10ms are 360000 points, and a server computes at most 11000":        {"over": value.DurationOf(time.Hour), "step": value.DurationOf(10 * time.Millisecond)},
 	} {
 		all := args{"query": str("up")}

@@ -3,7 +3,6 @@ package prom
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"chaos/lang/spec"
@@ -71,7 +70,7 @@ func (c *client) number(ctx context.Context) (Sample, error) {
 	case model.Matrix:
 		return s, errors.New("the query gives a stretch of samples, not a number; put it into a function, as in rate(…) or max_over_time(…), or use prom.range")
 	default:
-		return s, fmt.Errorf("the query gives a %s, not a number", v.Type())
+		return s, c.strange()
 	}
 	if err := c.fresh(ctx, seen); err != nil {
 		return s, err

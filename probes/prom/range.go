@@ -38,8 +38,8 @@ type RangeSample struct {
 func queryRange() probes.Probe {
 	return probes.Define(spec.Call{
 		Name: "prom.range",
-		Summary: "Asks a Prometheus how one number went over a stretch of time that ends now. What is no data for prom.query is none here; " +
-			"the last point must be a number. The first one may show a sample from one scrape interval before the stretch.",
+		Summary: "Asks a Prometheus how one number went over a stretch of time that ends now. What is no data for prom.query is no data here too, but for NaN in between: " +
+			"only the last point must be a number. The first one may show a sample from one scrape interval before the stretch.",
 		Example: `probe latency = prom.range('histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[1m])))', over: 5m) every 5s`,
 	}, func(_ context.Context, e env.Env, in rangeArgs) (probes.Take[RangeSample], error) {
 		c, err := connect("prom.range", in.Query, e, in.options)
@@ -48,8 +48,8 @@ func queryRange() probes.Probe {
 			return nil, err
 		case in.Over < 0:
 			return nil, errors.New("`over` must be more than 0")
-		case in.Step < 0 || in.Step > 0 && in.Step < time.Millisecond:
-			return nil, errors.New("`step` must be at least 1ms")
+		case in.Step < 0 || in.Step%time.Millisecond != 0: // a server would round it
+			return nil, errors.New("`step` must be a whole number of milliseconds")
 		case in.Step > 0 && in.Over/in.Step > maxPoints:
 			return nil, fmt.Errorf("`step`: %s in steps of %s are %d points, and a server computes at most %d", value.DurationOf(in.Over), value.DurationOf(in.Step), in.Over/in.Step, maxPoints)
 		}
@@ -86,7 +86,7 @@ func (c *client) stretch(ctx context.Context, over, step time.Duration) (RangeSa
 	matrix, ok := v.(model.Matrix)
 	switch {
 	case !ok:
-		return RangeSample{}, fmt.Errorf("the query gives a %s, not a number", v.Type())
+		return RangeSample{}, c.strange()
 	case len(matrix) == 0:
 		return RangeSample{}, c.empty(ctx)
 	case len(matrix) > 1:
@@ -97,6 +97,8 @@ func (c *client) stretch(ctx context.Context, over, step time.Duration) (RangeSa
 		return RangeSample{}, severalSeries(all)
 	case len(matrix[0].Histograms) > 0:
 		return RangeSample{}, errHistogram
+	case len(matrix[0].Values) == 0:
+		return RangeSample{}, c.strange()
 	}
 	if err := c.fresh(ctx, seen); err != nil {
 		return RangeSample{}, err
