@@ -14,6 +14,7 @@ EXAMPLES := \
 	0=examples/fizzbuzz/game-day.chaos \
 	0=examples/nginx/fizzbuzz-nginx.chaos \
 	1=examples/killer-while/killer-while.chaos \
+	0=examples/why-slow/why-slow.chaos \
 	0=examples/exit-codes/0-held.chaos \
 	1=examples/exit-codes/1-refuted.chaos \
 	2=examples/exit-codes/2-not-fit.chaos \

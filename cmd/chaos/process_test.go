@@ -234,6 +234,7 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 		{"fizzbuzz/game-day.chaos", 0, nil},
 		{"nginx/fizzbuzz-nginx.chaos", 0, []string{"nginx", "python3"}},
 		{"killer-while/killer-while.chaos", 1, []string{"python3"}},
+		{"why-slow/why-slow.chaos", 0, nil},
 		{"exit-codes/0-held.chaos", 0, nil},
 		{"exit-codes/1-refuted.chaos", 1, nil},
 		{"exit-codes/2-not-fit.chaos", 2, nil},
