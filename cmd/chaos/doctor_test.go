@@ -214,7 +214,8 @@ func TestDoctorInABareChroot(t *testing.T) {
 	if proc.Status != "no" || !strings.Contains(proc.How, "mount -t proc proc /proc") {
 		t.Errorf("it does not see that /proc is missing: %+v", proc)
 	}
-	for name, status := range map[string]string{"process.pause": "no", "cpu.stress": "no", "process.count": "no", "http.get": "yes", "log": "yes"} {
+	for name, status := range map[string]string{"process.pause": "no", "cpu.stress": "no", "process.count": "no", "http.get": "yes", "log": "yes",
+		"host.cpu": "no", "host.pressure": "no", "host.kernel_log": "no"} {
 		if c := s.call(t, name); c.Status != status {
 			t.Errorf("%s: status %s, want %s", name, c.Status, status)
 		}

@@ -123,8 +123,17 @@ func everyFamily(t *testing.T, folder string) string {
   probe file = file.stat("kept")
   probe lines = log.lines("kept", match: "x")
   probe name = dns.lookup("example.org", server: "127.0.0.1:18053")
+  probe cores = host.cpu()
+  probe ram = host.memory()
+  probe space = host.disk("kept")
+  probe lo = host.network("lo")
+  probe conns = host.tcp()
+  probe killed = host.oom()
+  probe top = host.top(by: "io")
+  probe averages = host.load()
   probe metric = prom.query("up", server: "http://127.0.0.1:18090")
   abort when not state.running or usage.rss > 1TiB or number > 100000 or load.errors > 1000000 or lines.count > 1000
+  abort when cores.cores == 0 or ram.total == 0 or space.size == 0 or lo.rx < 0 or conns.active < 0 or killed.kills < 0 or len(top.processes) == 0 or averages.load1 < 0
   steady {
     expect state.running
     expect home.status != 1 or door.ok or out.exit_code == 0 or file.exists or name.ok or metric.value == 1
@@ -343,6 +352,27 @@ func TestPlanHidesSecrets(t *testing.T) {
 		if code != 0 || strings.Contains(out+problems, password) {
 			t.Errorf("as %s, exit %d:\n%s%s", format, code, out, problems)
 		}
+	}
+}
+
+// Setup may make a device: so its absence is a mistake only where there is none.
+func TestAPlanLeavesToSetupWhatAProbeWillLookAt(t *testing.T) {
+	const body = `experiment "a device" {
+  %s
+  probe net = host.network("chaos-none0")
+  steady { expect net.rx >= 0 }
+}
+`
+	_, problems, code := asCommand(t, "plan", writeScript(t, fmt.Sprintf(body, "")))
+	if code != exitUsage || !strings.Contains(problems, `there is no network interface "chaos-none0"`) {
+		t.Errorf("without setup: exit %d\n%s", code, problems)
+	}
+	script := writeScript(t, fmt.Sprintf(body, `setup { log("making it") }`))
+	if _, problems, code := asCommand(t, "plan", script); code != 0 {
+		t.Errorf("with setup: exit %d\n%s", code, problems)
+	}
+	if out, problems, code := asCommand(t, "script", script, "--runs", t.TempDir()); code == 0 || !strings.Contains(out+problems, `there is no network interface "chaos-none0"`) {
+		t.Errorf("and setup did not bring it: exit %d\n%s%s", code, out, problems)
 	}
 }
 

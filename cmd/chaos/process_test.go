@@ -256,6 +256,7 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 		{"noisy-neighbour/noisy.chaos", 1, []string{"bc", "setsid"}},
 		{"noisy-neighbour/limited.chaos", 0, []string{"bc", "setsid"}},
 		{"slow-disk/slow-disk.chaos", 1, []string{"sqlite3", "mkfs.ext4", "losetup"}},
+		{"why-slow/why-slow.chaos", 0, nil},
 		{"exit-codes/0-held.chaos", 0, nil},
 		{"exit-codes/1-refuted.chaos", 1, nil},
 		{"exit-codes/2-not-fit.chaos", 2, nil},

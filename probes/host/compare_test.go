@@ -42,7 +42,7 @@ func TestAgainstTheTools(t *testing.T) {
 	if os.Getenv(ownNetwork) == "" {
 		runtime.LockOSThread() // the child's death signal follows this thread
 		defer runtime.UnlockOSThread()
-		cmd := exec.Command(os.Args[0], "-test.run=^TestAgainstTheTools$", "-test.v")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestAgainstTheTools$", "-test.v", fmt.Sprintf("-update-docs=%t", *updateDocs))
 		cmd.Env = append(os.Environ(), ownNetwork+"=1", "LC_ALL=C", "S_TIME_FORMAT=ISO")
 		cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 		out, err := cmd.CombinedOutput()
@@ -67,6 +67,7 @@ func TestAgainstTheTools(t *testing.T) {
 	c.rates(device)
 	c.levels(t.TempDir())
 	c.print()
+	c.document()
 }
 
 // rates compares over windows of five seconds.
@@ -267,8 +268,16 @@ func (c *comparison) between(probe string, in args, read func() map[string]float
 		field, tool, _ := strings.Cut(names, "|")
 		ours, b := v.Get(field).Float(), after[names]
 		low, high := min(a, b), max(a, b)
-		c.put(strings.TrimPrefix(probe, "host.")+"."+field, tool, fmt.Sprintf("%.10g", ours), fmt.Sprintf("%.10g to %.10g", low, high), low <= ours && ours <= high)
+		c.put(strings.TrimPrefix(probe, "host.")+"."+field, tool, level(ours), level(low)+" to "+level(high), low <= ours && ours <= high)
 	}
+}
+
+// level is whole bytes, or a small number.
+func level(n float64) string {
+	if n >= 1e6 {
+		return fmt.Sprintf("%.0f", n)
+	}
+	return fmt.Sprintf("%.4g", n)
 }
 
 func (c *comparison) agree() bool {

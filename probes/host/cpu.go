@@ -24,7 +24,7 @@ type cpuArgs struct {
 // CPU is what the cores did since the sample before. busy and iowait are with the idle rest 100%, and user, system, softirq
 // and steal are busy.
 type CPU struct {
-	Busy    value.RatioV `chaos:"busy" help:"share of the time of all cores that was neither idle nor iowait, since the sample before: 100% is every core; /proc/stat, as all that follow"`
+	Busy    value.RatioV `chaos:"busy" help:"share of the time of the cores that was neither idle nor iowait, since the sample before: 100% is all of them; /proc/stat, as all that follow"`
 	User    value.RatioV `chaos:"user" help:"share in programs, also those with a nice value and virtual machines"`
 	System  value.RatioV `chaos:"system" help:"share in the kernel, hard interrupts included"`
 	IOWait  value.RatioV `chaos:"iowait" help:"share idle while something waited for a disk"`
