@@ -137,7 +137,7 @@ func (in fillArgs) amount(p place) (job stress.Disk, takes int64, err error) {
 	if p.keep > least {
 		least, why = p.keep, "as the run's own journal is on that file system; XDG_STATE_HOME puts it elsewhere"
 	}
-	job = stress.Disk{Dir: p.dir, Keep: p.keep}
+	job = stress.Disk{Dir: p.dir, Keep: least}
 	switch {
 	case (in.Size == nil) == (in.Leave == nil):
 		return job, 0, errors.New("write either `size` or `leave`")
@@ -146,7 +146,7 @@ func (in fillArgs) amount(p place) (job stress.Disk, takes int64, err error) {
 	case in.Size != nil:
 		job.Size, takes = int64(*in.Size), int64(*in.Size)
 	case *in.Leave == 0 && p.keep == 0:
-		takes = max(p.space.Available, p.space.Free)
+		job.Keep, takes = 0, max(p.space.Available, p.space.Free)
 	case int64(*in.Leave) < least && p.keep == 0:
 		return job, 0, fmt.Errorf("`leave: %s` is very little; write at least %s, or 0B for a file system that is full to the last byte", text(int64(*in.Leave)), text(least))
 	case int64(*in.Leave) < least:
@@ -255,7 +255,13 @@ func inject(ctx context.Context, e env.Env, led actions.Ledger, p place, job str
 			}
 			return effect(job, p.space, now)
 		},
-		Last: s.Last,
+		Last: func() (actions.Effect, string) {
+			effect, detail := s.Last()
+			if _, gave := s.Said(); gave > 0 && effect == actions.Yes {
+				detail = fmt.Sprintf("it gave back %s, as others left less than %s", text(gave), text(job.Keep))
+			}
+			return effect, detail
+		},
 	}, nil
 }
 

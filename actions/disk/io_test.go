@@ -125,6 +125,28 @@ func TestLoadEndsAtTheFloor(t *testing.T) {
 	faults.Revert(t, e, led.Undos(), actions.Gone)
 }
 
+// Somebody else takes what was to stay: the fill gives that much back, by itself, and says so.
+func TestFillGivesBackAtTheFloor(t *testing.T) {
+	dir := disk(t, "64M", "-O", "^has_journal")
+	e := faulttest.Env(t)
+	f, led := faults.Inject(t, e, "disk.fill", faulttest.Args{"path": dir, "leave": "4MiB"})
+	least := floor(space(t, dir))
+	file, err := os.Create(filepath.Join(dir, "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := unix.Fallocate(int(file.Fd()), 0, 0, space(t, dir).Available-least/2); err != nil {
+		t.Fatal(err)
+	}
+	faulttest.Within(t, 5*time.Second, "it has given back", func() bool { return space(t, dir).Available >= least })
+	faulttest.Within(t, 5*time.Second, "it is said", func() bool {
+		effect, detail := f.Last()
+		return effect == actions.Yes && strings.HasPrefix(detail, "it gave back ")
+	})
+	faults.Revert(t, e, led.Undos(), actions.Gone)
+}
+
 // A file system without O_TMPFILE: the name is there for a moment only.
 func TestLoadNamed(t *testing.T) {
 	canUnnamed = func(string) (bool, error) { return false, nil }

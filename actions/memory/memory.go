@@ -118,8 +118,18 @@ func (in stressArgs) inject(ctx context.Context, e env.Env, led actions.Ledger, 
 			}
 			return effect(s, size, int64(due), floor)
 		},
-		Last: s.Last,
+		Last: func() (actions.Effect, string) {
+			effect, detail := s.Last()
+			if _, gave := s.Said(); gave > 0 && effect == actions.Yes {
+				detail = gaveBack(gave, floor)
+			}
+			return effect, detail
+		},
 	}, nil
+}
+
+func gaveBack(n, floor int64) string {
+	return fmt.Sprintf("it gave back %s, so that %s stays available", text(n), text(floor))
 }
 
 const (
@@ -138,7 +148,7 @@ func effect(s *stress.Stressor, size, due, floor int64) (actions.Effect, string)
 	}
 	said := fmt.Sprintf("it holds %s of %s", text(got), text(size))
 	if _, gave := s.Said(); gave > 0 {
-		return actions.Unknown, fmt.Sprintf("%s; it gave back %s, so that %s stays available", said, text(gave), text(floor))
+		return actions.Unknown, said + "; " + gaveBack(gave, floor)
 	}
 	switch {
 	case float64(got) >= near*float64(size):

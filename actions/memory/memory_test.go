@@ -132,7 +132,7 @@ func TestGivesBackInACgroup(t *testing.T) {
 	faulttest.Within(t, 10*time.Second, "it has taken some", func() bool { n, _ := stress.Resident(pid); return n > 50<<20 })
 	enter(t, g, pid)
 	faulttest.Within(t, 10*time.Second, "it has given back", func() bool { _, detail := f.Effect(t.Context()); return strings.Contains(detail, "it gave back") })
-	if effect, detail := f.Last(); effect != actions.Yes {
+	if effect, detail := f.Last(); effect != actions.Yes || !strings.HasPrefix(detail, "it gave back ") {
 		t.Error(effect, detail)
 	}
 	faults.Revert(t, e, led.Undos(), actions.Gone)

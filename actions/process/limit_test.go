@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 
 	"chaos/actions"
 	"chaos/actions/process"
+	"chaos/runtime/cgroup"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
@@ -149,17 +151,20 @@ func TestLimitBites(t *testing.T) {
 	}
 	within(t, time.Minute, "killed for its memory", func() bool { return !eater.Alive() })
 	faulttest.Effect(t, f, actions.No)
+	if effect, detail := f.Last(); effect != actions.Yes || !strings.Contains(detail, "the kernel's OOM killer ended 1 in the cgroup of") {
+		t.Error(effect, detail)
+	}
 	faults.Revert(t, e, led.Undos(), actions.Gone) // the target is gone: undone, and nothing is left of the cgroup
 
 	forker := prey(t, `read go; for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done 2>/dev/null; wait`)
 	_, led = faults.Inject(t, e, "process.limit", faulttest.Args{"pid": forker.ID, "pids": "4"})
 	os.WriteFile("/proc/"+forker.ID+"/fd/0", []byte("\n"), 0)
 	time.Sleep(300 * time.Millisecond)
-	ours := faulttest.Cgroups()
-	if len(ours) != 1 {
-		t.Fatal(ours)
+	var group cgroup.Group
+	if err := json.Unmarshal(led.Undos()[0].Args, &group); err != nil || len(group.Parts) != 1 {
+		t.Fatal(group, err)
 	}
-	data, _ := os.ReadFile(filepath.Join(ours[0], "cgroup.procs"))
+	data, _ := os.ReadFile(filepath.Join(group.Dirs()[0], "cgroup.procs"))
 	members := strings.Fields(string(data)) // the shell itself gives up when it cannot fork
 	if len(members) < 2 || len(members) > 4 {
 		t.Errorf("%d processes, of 4 that may be", len(members))

@@ -53,7 +53,7 @@ func TestSpecs(t *testing.T) {
 			}
 		}
 	}
-	if got := fmt.Sprint(r.Names()); got != "[process.kill process.limit process.nice process.pause process.restart process.start process.stop]" {
+	if got := fmt.Sprint(r.Names()); got != "[process.fork process.kill process.limit process.nice process.pause process.restart process.start process.stop]" {
 		t.Error(got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,12 +72,32 @@ func (d *Disk) run(say func(string)) error {
 		return err
 	}
 	say(fmt.Sprintf("%s %d", saidFull, g.size))
-	// The file lives as long as we do: the collector would close one that nobody refers to any more. And no bare select, which
-	// Go takes for a deadlock.
-	for range time.Tick(time.Hour) {
+	given := int64(0)
+	for range time.Tick(watch) {
+		n, err := g.giveBack(d.Keep)
+		if err != nil {
+			return err
+		}
+		if given += n; n > 0 {
+			say(saidGave + strconv.FormatInt(given, 10))
+		}
 	}
-	runtime.KeepAlive(f)
+	runtime.KeepAlive(f) // the collector would close a file that nobody refers to any more
 	return nil
+}
+
+// giveBack gives back what others need, once they have brought the file system below what has to stay.
+func (g *growing) giveBack(keep int64) (int64, error) {
+	now, err := g.space()
+	if err != nil {
+		return 0, err
+	}
+	n := min(keep-now.Available, g.size)
+	if n <= 0 {
+		return 0, nil
+	}
+	g.size -= n
+	return n, unix.Ftruncate(g.fd, g.size)
 }
 
 func (d *Disk) open() (*os.File, error) {

@@ -84,7 +84,7 @@ func (f *Fork) run(say func(string)) error {
 	unix.Close(pair[1])
 	var told [16]byte
 	if n, err := unix.Read(pair[0], told[:]); err != nil || n != len(told) {
-		return fmt.Errorf("the processes ended before they were all there (%d, %w)", n, err)
+		return errors.Join(errors.New("the processes ended before they were all there"), err)
 	}
 	started, e := binary.NativeEndian.Uint64(told[:8]), syscall.Errno(binary.NativeEndian.Uint64(told[8:]))
 	if e != 0 {

@@ -2,6 +2,7 @@ package stress
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chaos/runtime/cgroup"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +35,7 @@ func stressor(t *testing.T, kind string, parameters any) (*exec.Cmd, *bytes.Buff
 	cmd := exec.Command("/proc/self/exe", Command, kind, string(text))
 	cmd.Env = append(os.Environ(), inStress+"=1")
 	said := &bytes.Buffer{}
-	cmd.Stderr = said
+	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +225,99 @@ func within(t *testing.T, what string, ok func() bool) {
 	for begun := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(begun) > 10*time.Second {
 			t.Fatal("not within 10s:", what)
+		}
+	}
+}
+
+// Where the machine has less than the floor, files and processes end by themselves, all of them, and say why.
+func TestEndsAtTheFloor(t *testing.T) {
+	open, most, err := OpenFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, said := stressor(t, "files", Files{Count: 100, Keep: most - open + 1_000})
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "it ended by itself: no more than ") {
+		t.Errorf("%v, said %q", err, said)
+	}
+
+	g := group(t, cgroup.Limits{Pids: 200})
+	room, _, err := Room()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, said = stressor(t, "fork", Fork{Count: 100, Join: g.Dirs(), Keep: room + 10_000})
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "it ended by itself: the kernel would start no more than ") {
+		t.Errorf("%v, said %q", err, said)
+	}
+	within(t, "all processes are gone", func() bool { return len(g.Members()) == 0 })
+}
+
+// Processes are never started outside of the cgroup, and never more of them than it allows.
+func TestForksAreConfined(t *testing.T) {
+	cmd, said := stressor(t, "fork", Fork{Count: 10, Join: []string{filepath.Join(t.TempDir(), "no-cgroup")}})
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "cannot enter the cgroup") {
+		t.Errorf("%v, said %q", err, said)
+	}
+	g := group(t, cgroup.Limits{Pids: 100})
+	cmd, said = stressor(t, "fork", Fork{Count: 500, Join: g.Dirs()})
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "the kernel starts no more than ") {
+		t.Errorf("%v, said %q", err, said)
+	}
+	within(t, "all processes are gone", func() bool { return len(g.Members()) == 0 })
+}
+
+// group makes a cgroup, for the time of the test.
+func group(t *testing.T, l cgroup.Limits) cgroup.Group {
+	t.Helper()
+	g, missing, err := cgroup.Design(fmt.Sprintf("chaos-test-%d-%d", os.Getpid(), time.Now().UnixNano()), l)
+	if err == nil && len(missing) == 0 {
+		err = g.Make()
+	} else if err == nil {
+		err = missing[0]
+	}
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := g.Remove(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// A file system that knows no direct I/O is written and read through the file cache, which is said.
+func TestThroughTheFileCache(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("chaos-test", dir, "ramfs", 0, ""); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	for _, reads := range []bool{false, true} {
+		g, err := NewGauge()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd, said := stressor(t, "io", IO{Dir: dir, Read: reads, Size: 4 << 20, Block: 1 << 20, Workers: 2, Gauge: g.Path()})
+		within(t, "something is done", func() bool { _, ok := g.Read().Rate(); return ok && g.Read().Bytes > 8<<20 })
+		cmd.Process.Kill()
+		cmd.Wait()
+		if !strings.HasPrefix(said.String(), saidCached+"\n") {
+			t.Errorf("said %q", said)
+		}
+		if g.Close(); g.Read().Bytes == 0 {
+			t.Error("what was done is forgotten")
+		}
+		if rate, ok := g.Read().Rate(); !ok || rate <= 0 {
+			t.Error(rate, ok)
 		}
 	}
 }
