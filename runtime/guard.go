@@ -12,6 +12,7 @@ import (
 	"chaos/runtime/event"
 	"chaos/runtime/guardian"
 	"chaos/runtime/recovery"
+	"chaos/runtime/secret"
 	"chaos/runtime/target"
 )
 
@@ -43,6 +44,7 @@ func (r *Run) intend(o recovery.Open, scriptDir string, within time.Duration) er
 	case <-r.guardian.Died():
 		return errors.New("the guardian process has died")
 	default:
+		o.Hidden = r.opts.Hidden
 		return r.guardian.Intend(o, within)
 	}
 }
@@ -54,7 +56,13 @@ func (r *Run) seal(id string, record []byte) (name string, err error) {
 	if hide == nil || hide(string(record)) == string(record) {
 		return "", nil
 	}
-	return recovery.Seal(r.dir, id, record)
+	inside := map[string]string{}
+	for name, v := range r.opts.Hidden {
+		if f := secret.Redactor(map[string]string{name: v}); f != nil && f(string(record)) != string(record) {
+			inside[name] = v
+		}
+	}
+	return recovery.Seal(r.dir, id, record, inside)
 }
 
 // setDeadline sets the deadline of records anew, now that their fault is in place.

@@ -35,6 +35,7 @@ type Options struct {
 	Params     map[string]value.Value
 	Secrets    map[string]string   // what `secret("NAME")` stands for, by name
 	Redact     func(string) string // hides secrets in a text; nil for none
+	Hidden     map[string]string   // the secrets that Redact hides, by name, for those who undo when this process is gone
 	Seed       uint64              // 0: drawn, and recorded
 	Dir        string              // the script's folder
 	RunsDir    string              // where the run's folder is made

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -225,7 +226,7 @@ func (s *Session) hide(hidden map[string]string) {
 	}
 	if fresh {
 		f := secret.Redactor(s.hidden)
-		s.run.opts.Redact = f
+		s.run.opts.Redact, s.run.opts.Hidden = f, maps.Clone(s.hidden)
 		s.run.stream.Redact(f)
 		s.redact.Store(&f)
 	}

@@ -298,3 +298,45 @@ func TestAnUndoWithASecretSurvivesTheCrashAndTheSecretDoesNot(t *testing.T) {
 		t.Error("the secret stands in the output")
 	}
 }
+
+// An undo that fails says why, and what it says may hold the secret that it was given. Neither the guardian nor recover,
+// which know the run only from what it left, write it anywhere but into the sealed record.
+func TestWhatAFailedUndoSaysHidesItsSecret(t *testing.T) {
+	secret := "s3cr3t-of-the-test"
+	t.Setenv("CHAOS_SECRET_TOKEN", secret)
+	p := startChaos(t, "script", writeScript(t, `experiment "secret undo" {
+  probe none = process.count(match: "no such process") every 50ms
+  steady { expect none == 0 }
+  hypothesis { always none == 0 }
+  inject {
+    exec.run("true", undo: ["sh", "-c", "echo it was ${secret("TOKEN")} >&2; exit 3"])
+    wait 5m
+  }
+}
+`))
+	p.until("waiting", "5m")
+	p.cmd.Process.Kill()
+	waitFor(t, "the guardian to give up", func() bool { return len(p.living()) == 0 })
+	out, code := p.chaos("recover")
+	if code != 6 || !strings.Contains(out, "[secret TOKEN]") {
+		t.Errorf("recover: %d %s", code, out)
+	}
+	said := 0
+	filepath.WalkDir(p.runs, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), "undo-") {
+			return nil
+		}
+		text := readAll(t, path)
+		said += strings.Count(text, "it was [secret TOKEN]")
+		if strings.Contains(text, secret) {
+			t.Errorf("the secret stands in %s", path)
+		}
+		return nil
+	})
+	if said < 3 { // the guardian's log and journal, and recover's
+		t.Errorf("what the undo said is lost: %d", said)
+	}
+	if strings.Contains(p.output.String()+out, secret) {
+		t.Error("the secret stands in the output")
+	}
+}

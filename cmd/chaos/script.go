@@ -234,7 +234,7 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	view := newTerminal(out, f.plain || mixed)
 	askOver(asker, view)
 	run := runtime.New(runtime.Options{
-		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
+		Script: p.script, Registries: reg, Params: p.Params, Secrets: p.Secrets, Redact: secret.Redactor(p.Hidden), Hidden: p.Hidden, Seed: f.seed, Dir: dir, RunsDir: runs, Version: version,
 		Sinks: append([]event.Sink{view}, sinks...), Rehearse: f.rehearse, Lacks: lookAround(runs).lacks,
 	})
 	signals.to(run)

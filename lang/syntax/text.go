@@ -1,9 +1,7 @@
 package syntax
 
 import (
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"chaos/lang/diag"
 	"chaos/lang/token"
@@ -34,12 +32,11 @@ func Unquote(raw string) (string, Problem) {
 		case strings.HasPrefix(in[i:], "${"):
 			return in, Problem{Off: i + 1, Len: 2, Hole: true, Text: "`${` cannot stand in a plain string"}
 		case quote == '"' && in[i] == '\\':
-			r, size, ok := escape(in[i:])
+			r, size, hint, ok := token.Escape(in[i:])
 			if !ok {
-				_, n := utf8.DecodeRuneInString(in[i+1:])
-				return in, Problem{Off: i + 1, Len: 1 + n, Text: "`" + in[i:i+1+n] + "` is no escape", Hint: `escapes are \n \t \r \\ \" \xNN \uNNNN; '…' takes everything as it is`}
+				return in, Problem{Off: i + 1, Len: size, Text: "`" + in[i:i+size] + "` is no escape", Hint: hint}
 			}
-			b.WriteString(r)
+			b.WriteRune(r)
 			i += size
 		default:
 			b.WriteByte(in[i])
@@ -47,17 +44,6 @@ func Unquote(raw string) (string, Problem) {
 		}
 	}
 	return b.String(), Problem{}
-}
-
-func escape(s string) (text string, size int, ok bool) {
-	r, multi, tail, err := strconv.UnquoteChar(s, '"')
-	if err != nil {
-		return "", 0, false
-	}
-	if !multi && r < 256 {
-		return string([]byte{byte(r)}), len(s) - len(tail), true
-	}
-	return string(r), len(s) - len(tail), true
 }
 
 // OneLine is what stands at a span, on one line: white space between tokens is at most one blank, comments are left out.

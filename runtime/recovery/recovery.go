@@ -18,6 +18,7 @@ import (
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/filefail"
+	"chaos/runtime/secret"
 	"chaos/runtime/undo"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +38,14 @@ type Open struct {
 	State string // intended, applied, reverting, failed
 	Undo  actions.Undo
 
-	Sealed string // the file in the run's folder that has the record with its secrets, "" where it has none
+	Sealed string            // the file in the run's folder that has the record with its secrets, "" where it has none
+	Hidden map[string]string // secrets by name, which its undo may show in what it says; never in the journal
+}
+
+// sealed is what Seal writes.
+type sealed struct {
+	Record json.RawMessage   `json:"record"`
+	Hidden map[string]string `json:"hidden"` // the secrets that are in the record
 }
 
 // Run is a run as its folder tells it.
@@ -128,8 +136,9 @@ func Read(dir string) (*Run, error) {
 			}
 			o := Open{ID: d.ID, Step: d.Step, Text: d.Text, State: "intended", Sealed: d.Sealed}
 			if d.Sealed != "" {
-				if whole, err := os.ReadFile(filepath.Join(dir, filepath.Base(d.Sealed))); err == nil {
-					d.Record = whole
+				var whole sealed
+				if data, err := os.ReadFile(filepath.Join(dir, filepath.Base(d.Sealed))); err == nil && json.Unmarshal(data, &whole) == nil {
+					d.Record, o.Hidden = whole.Record, whole.Hidden
 				}
 			}
 			if json.Unmarshal(d.Record, &o.Undo) != nil {
@@ -239,15 +248,19 @@ func Find(runs, name string, keep func(*Run) bool) (*Run, error) {
 	return nil, fmt.Errorf("there is no run `%s` in %s", name, runs)
 }
 
-// Seal writes a record that holds secrets, on disk before it returns, readable by nobody else.
-func Seal(dir, id string, record []byte) (name string, err error) {
+// Seal writes a record with the secrets that it holds, on disk before it returns, readable by nobody else.
+func Seal(dir, id string, record []byte, hidden map[string]string) (name string, err error) {
+	data, err := json.Marshal(sealed{Record: record, Hidden: hidden})
+	if err != nil {
+		return "", err
+	}
 	name = "undo-" + id + ".json"
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	if _, err := f.Write(record); err != nil {
+	if _, err := f.Write(data); err != nil {
 		return "", err
 	}
 	if err := f.Sync(); err != nil {
@@ -332,8 +345,15 @@ func Undo(reg *actions.Registry, e env.Env, r *Run, who string) ([]event.Left, e
 	return left, stream.Err()
 }
 
-// UndoOne reverts one record and journals it.
+// UndoOne reverts one record and journals it. What the undo says may hold a secret of the record, such as the output of
+// its command: it is hidden from here on.
 func UndoOne(reg *actions.Registry, e env.Env, stream *event.Stream, o Open) (event.Left, bool) {
+	hide := secret.Redactor(o.Hidden)
+	if hide != nil {
+		stream.Redact(hide)
+	} else {
+		hide = func(text string) string { return text }
+	}
 	begun := time.Now()
 	stream.Emit(event.UndoState{ID: o.ID, Step: o.Step, State: "reverting", Text: o.Text})
 	foreign, err := undo.Revert(reg, e, o.Undo)
@@ -347,7 +367,7 @@ func UndoOne(reg *actions.Registry, e env.Env, stream *event.Stream, o Open) (ev
 	if err != nil {
 		ev.State, ev.Error, ev.Manual = "failed", err.Error(), o.Undo.Manual
 		stream.EmitSync(ev)
-		return event.Left{Text: o.Text, Error: err.Error(), Manual: o.Undo.Manual}, false
+		return event.Left{Text: hide(o.Text), Error: hide(err.Error()), Manual: hide(o.Undo.Manual)}, false
 	}
 	stream.EmitSync(ev)
 	return event.Left{}, true
