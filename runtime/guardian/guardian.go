@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/recovery"
@@ -183,7 +184,7 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
-	os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0) // refused without privilege, and then it stays as it is
+	command.SpareUs()
 	lines := make(chan message)
 	go func() {
 		defer close(lines)
