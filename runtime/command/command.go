@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -199,7 +200,7 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	cmd := exec.Command(s.Path, s.Args...)
 	cmd.Args[0] = s.Command
 	cmd.Dir = s.Dir
-	cmd.Env = os.Environ()
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, oomBefore+"=") })
 	for name, v := range s.Env {
 		cmd.Env = append(cmd.Env, name+"="+v)
 	}
@@ -216,6 +217,9 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Result{}, startError(s, err)
+	}
+	if was, ok := os.LookupEnv(oomBefore); ok {
+		os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte(was), 0)
 	}
 	// From here on, the child's pid is also its group's.
 	g := &group{pid: cmd.Process.Pid}

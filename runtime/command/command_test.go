@@ -270,3 +270,19 @@ func TestTheCommandDiesWithTheRunner(t *testing.T) {
 	_ = runner.Wait()
 	eventuallyGone(t, pid)
 }
+
+// A spared guardian does not spare what it runs: such a server would outlive everything else on the machine.
+func TestACommandIsNotSparedFromTheOOMKillerAsWeAre(t *testing.T) {
+	t.Setenv(oomBefore, "700") // raising needs no privilege
+	sh, err := Find("", "sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(context.Background(), Spec{Command: "sh", Path: sh, Args: []string{"-c", `until [ "$(cat /proc/self/oom_score_adj)" = 700 ]; do sleep 0.01; done; env`}, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(r.Stdout, oomBefore) {
+		t.Error("it is told in its environment")
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/recovery"
@@ -183,7 +184,7 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, unix.SIGTERM)
-	os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0) // refused without privilege, and then it stays as it is
+	command.SpareUs()
 	lines := make(chan message)
 	go func() {
 		defer close(lines)
@@ -198,12 +199,12 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 	}()
 	first, ok := <-lines
 	if !ok || first.Hello == nil {
-		fmt.Fprintln(os.Stderr, "guard: this command is for chaos itself")
+		say("this command is for chaos itself: a run starts it")
 		return 2
 	}
 	lock, err := recovery.Lock(first.Hello.RunDir, recovery.GuardianLock)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "guard: %s\n", err)
+		say("%s cannot be locked, so another guardian or `chaos recover` is at work there: %s", first.Hello.RunDir, err)
 		return 2
 	}
 	defer lock.Close()
@@ -227,6 +228,11 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 			return g.finish("the guardian was asked to end")
 		}
 	}
+}
+
+// say writes a line into guardian.log, which is looked at when something went wrong.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format(time.DateTime)+" guardian: "+format+"\n", args...)
 }
 
 type guard struct {
@@ -278,9 +284,9 @@ func (g *guard) overdue() {
 	}
 	switch {
 	case hung:
-		fmt.Fprintln(os.Stderr, "guard: a deadline passed and the runner did nothing: ending it")
+		say("%s should have undone a fault %s ago and did not: killing it, and undoing what it left", g.hello.Runner, DeadlineGrace)
 		if err := g.hello.Runner.Signal(unix.SIGKILL); err != nil && !errors.Is(err, target.ErrGone) {
-			fmt.Fprintf(os.Stderr, "guard: %s\n", err)
+			say("the runner cannot be killed: %s; kill it by hand: kill -KILL %s", err, g.hello.Runner.ID)
 		}
 		g.deadlines = map[string]int64{} // the end of its pipe brings the rest
 	case len(late) > 0:
@@ -305,7 +311,7 @@ func (g *guard) undo(list []recovery.Open, why string) bool {
 	var stream *event.Stream
 	journal, err := event.ReopenJournal(g.hello.RunDir)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "guard: %s\n", err)
+		say("the journal cannot be written, so `chaos recover` will undo once more what is undone now: %s", err)
 		stream = event.NewStream(nil)
 	} else {
 		defer journal.Close()
@@ -317,7 +323,10 @@ func (g *guard) undo(list []recovery.Open, why string) bool {
 	for _, o := range slices.Backward(list) {
 		if left, ok := recovery.UndoOne(g.reg, e, stream, o); !ok {
 			clean = false
-			fmt.Fprintf(os.Stderr, "guard: not undone: %s: %s\n", left.Text, left.Error)
+			say("NOT UNDONE %s: %s; try `chaos recover %s`", left.Text, left.Error, g.hello.RunDir)
+			if left.Manual != "" {
+				say("by hand: %s", left.Manual)
+			}
 		}
 		g.drop(o.ID)
 	}

@@ -37,11 +37,11 @@ type supervisor struct {
 func newSupervisor(out *sender) *supervisor {
 	// What a child leaves behind becomes ours instead of init's; see PR_SET_CHILD_SUBREAPER in prctl(2).
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		fmt.Fprintln(os.Stderr, "child subreaper:", err)
+		fmt.Fprintln(os.Stderr, "daemons cannot be followed, as the kernel or a seccomp profile refuses prctl(PR_SET_CHILD_SUBREAPER):", err)
 	}
 	self, err := target.ReadProcess(os.Getpid())
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "/proc is needed:", err)
+		fmt.Fprintln(os.Stderr, "processes cannot be found without /proc (mount -t proc proc /proc):", err)
 	}
 	s := &supervisor{out: out, self: self, services: map[string]*service{}}
 	// Where none can be made, as by most users and in most containers, the environment and the session have to do.

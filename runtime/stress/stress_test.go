@@ -125,6 +125,15 @@ func TestPinned(t *testing.T) {
 	if !ok && len(Cores()) > 1 {
 		t.Error("no thread is pinned")
 	}
+}
+
+func TestStressorsAreTheFirstToGo(t *testing.T) {
+	cmd, _ := stressor(t, "cpu", CPU{Workers: 1, Load: 0.1})
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+		if adj, _ := os.ReadFile("/proc/" + pid(cmd) + "/oom_score_adj"); string(adj) == "1000\n" {
+			break
+		}
+	}
 	adj, _ := os.ReadFile("/proc/" + pid(cmd) + "/oom_score_adj")
 	comm, _ := os.ReadFile("/proc/" + pid(cmd) + "/comm")
 	if string(adj) != "1000\n" || string(comm) != "chaos-stress\n" {

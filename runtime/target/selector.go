@@ -14,6 +14,7 @@ type Selector struct {
 	Process value.Handle `chaos:"process,positional,group=target" help:"the process, as bound with as"`
 	Pid     *int         `chaos:"pid,group=target" range:">=1" help:"its process id"`
 	Port    *int         `chaos:"port,group=target" range:">=1 <=65535" help:"the TCP port that it listens on"`
+	Unit    *string      `chaos:"unit,group=target,filled" help:"the systemd unit whose main process it is; .service may be left out"`
 	Match   *string      `chaos:"match,group=target,filled" help:"a part of its command line, the arguments joined by spaces; never matches chaos itself, what started it, or a zombie"`
 }
 
@@ -61,6 +62,8 @@ func (s Selector) String() string {
 		return fmt.Sprintf("pid: %d", *s.Pid)
 	case s.Port != nil:
 		return fmt.Sprintf("port: %d", *s.Port)
+	case s.Unit != nil:
+		return fmt.Sprintf("unit: %q", *s.Unit)
 	case s.Match != nil:
 		return fmt.Sprintf("match: %q", *s.Match)
 	}
@@ -93,6 +96,12 @@ func (s Selector) Find(use Use) ([]Found, error) {
 			return nil, fmt.Errorf("port %d is listened on by a process that this user may not look into; run as root", *s.Port)
 		}
 		list = holders
+	case s.Unit != nil:
+		main, err := inUnit(*s.Unit)
+		if err != nil {
+			return nil, err
+		}
+		list = main
 	case s.Match != nil:
 		matched, err := matching(*s.Match, own)
 		if err != nil {
@@ -100,7 +109,7 @@ func (s Selector) Find(use Use) ([]Found, error) {
 		}
 		list = matched
 	default:
-		return nil, errors.New("no process is selected: give a handle, or one of `pid:`, `port:`, `match:`")
+		return nil, errors.New("no process is selected: give a handle, or one of `pid:`, `port:`, `unit:`, `match:`")
 	}
 	found := make([]Found, len(list))
 	for i, p := range list {
