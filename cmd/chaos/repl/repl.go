@@ -80,7 +80,7 @@ const (
 // Run reads and runs inputs until there are no more, then undoes everything. The code is 0, or 6 when something is left.
 func (r *REPL) Run() int {
 	if r.cfg.Terminal {
-		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help lists the commands", "Tab completes", "Ctrl-D undoes everything and leaves"))
+		r.view.say("dim", "", joined("chaos "+r.cfg.Options.Version, ":help", "Tab completes", "Ctrl-D undoes everything and leaves"))
 	}
 	if r.cfg.Load != "" && !r.loadFile(r.cfg.Load, "") {
 		r.Leave(false)
