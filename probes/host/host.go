@@ -3,14 +3,11 @@
 package host
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"chaos/lang/diag"
 	"chaos/lang/value"
 	"chaos/probes"
-	"chaos/runtime/filefail"
 	"chaos/runtime/target"
 
 	"github.com/prometheus/procfs"
@@ -35,15 +32,6 @@ func (r Root) procfs() (procfs.FS, error) {
 		return f, fmt.Errorf("%s is not there, where the kernel shows its counters; mount it: mount -t proc proc %s", r.Proc, r.Proc)
 	}
 	return f, nil
-}
-
-// unreadable is the failure of a reading, in words.
-func unreadable(what string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		what = p.Path
-	}
-	return fmt.Errorf("%s cannot be read: %s", what, filefail.Why(err))
 }
 
 // absent is a name that this machine does not have now. Setup may still bring it, so a plan before setup waits for it.

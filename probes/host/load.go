@@ -1,11 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 
 	"chaos/lang/spec"
 	"chaos/probes"
@@ -30,12 +29,13 @@ func load(r Root) probes.Probe {
 		if err != nil {
 			return nil, err
 		}
+		loadavg := file{path: filepath.Join(r.Proc, "loadavg")}
 		return func(context.Context) (Load, error) {
 			averages, err := f.LoadAvg()
 			if err != nil {
 				return Load{}, unreadable("/proc/loadavg", err)
 			}
-			running, err := runnable(filepath.Join(r.Proc, "loadavg"))
+			running, err := runnable(&loadavg)
 			if err != nil {
 				return Load{}, err
 			}
@@ -46,15 +46,16 @@ func load(r Root) probes.Probe {
 }
 
 // runnable is the number before the slash in "0.68 0.79 0.69 2/112 26876", which the library leaves out.
-func runnable(path string) (int, error) {
-	text, err := os.ReadFile(path)
+func runnable(loadavg *file) (int, error) {
+	text, err := loadavg.read()
 	if err != nil {
-		return 0, unreadable(path, err)
+		return 0, err
 	}
-	var averages [3]string
-	var running int
-	if _, err := fmt.Sscanf(strings.Replace(string(text), "/", " ", 1), "%s %s %s %d", &averages[0], &averages[1], &averages[2], &running); err != nil {
-		return 0, fmt.Errorf("%s has another form than proc(5) says", path)
+	if fields := bytes.Fields(text); len(fields) > 3 {
+		digits, _, _ := bytes.Cut(fields[3], []byte("/"))
+		if n, err := strconv.Atoi(string(digits)); err == nil {
+			return n, nil
+		}
 	}
-	return running, nil
+	return 0, loadavg.strange()
 }

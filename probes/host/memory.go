@@ -1,13 +1,10 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"chaos/lang/spec"
 	"chaos/lang/value"
@@ -34,16 +31,20 @@ func memory(r Root) probes.Probe {
 		Summary: "Measures memory and swap: how much there is and is available, and how fast it is swapped.",
 		Example: `probe memory = host.memory() every 2s`,
 	}, func(context.Context, env.Env, struct{}) (probes.Take[Memory], error) {
+		info, vmstat := file{path: filepath.Join(r.Proc, "meminfo")}, file{path: filepath.Join(r.Proc, "vmstat")}
 		var m map[string]uint64 // of the latest reading, in KiB
 		read := func() (_ counters, err error) {
-			if m, err = numbers(filepath.Join(r.Proc, "meminfo"), "MemTotal:", "MemAvailable:", "MemFree:", "Buffers:", "Cached:", "SReclaimable:", "SwapTotal:", "SwapFree:"); err != nil {
+			if m, err = info.numbers("MemTotal:", "MemAvailable:", "MemFree:", "Buffers:", "Cached:", "SReclaimable:", "SwapTotal:", "SwapFree:"); err != nil {
 				return nil, err
 			}
 			if _, ok := m["MemAvailable:"]; !ok {
 				return nil, errors.New("/proc/meminfo has no MemAvailable: run Linux 3.14 or newer")
 			}
-			pages, err := numbers(filepath.Join(r.Proc, "vmstat"), "pswpin", "pswpout") // absent in a kernel without swap
+			pages, err := vmstat.numbers("pswpin", "pswpout") // absent in a kernel without swap
 			return counters{"swap": {pages["pswpin"], pages["pswpout"]}}, err
+		}
+		if _, err := read(); err != nil {
+			return nil, err
 		}
 		return counted(read, func(g growth) Memory {
 			used := max(float64(m["MemTotal:"])-float64(m["MemAvailable:"]), 0)
@@ -60,27 +61,4 @@ func memory(r Root) probes.Probe {
 			}
 		}), nil
 	})
-}
-
-// numbers reads some of a file of lines such as "MemFree:  123 kB" or "oom_kill 7". The library does not know /proc/vmstat,
-// and takes ten times as long for all of /proc/meminfo.
-func numbers(path string, names ...string) (map[string]uint64, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	out := make(map[string]uint64, len(names))
-	for line := range bytes.Lines(text) {
-		name, rest, _ := bytes.Cut(line, []byte(" "))
-		for _, wanted := range names {
-			if string(name) != wanted {
-				continue
-			}
-			digits, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
-			if out[wanted], err = strconv.ParseUint(string(digits), 10, 64); err != nil {
-				return nil, fmt.Errorf("%s has another form than proc(5) says, at %s", path, wanted)
-			}
-		}
-	}
-	return out, nil
 }

@@ -23,8 +23,9 @@ func oom(r Root) probes.Probe {
 		Summary: "Counts the processes that the kernel kills for want of memory from now on, and names the latest.",
 		Example: `probe oom = host.oom() every 1s`,
 	}, func(env.Env, struct{}) (probes.Take[OOM], *kmsg, error) {
+		vmstat := file{path: filepath.Join(r.Proc, "vmstat")}
 		count := func() (uint64, error) {
-			n, err := numbers(filepath.Join(r.Proc, "vmstat"), "oom_kill")
+			n, err := vmstat.numbers("oom_kill")
 			if _, ok := n["oom_kill"]; !ok && err == nil {
 				err = errors.New("/proc/vmstat has no oom_kill: run Linux 4.13 or newer")
 			}

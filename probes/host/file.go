@@ -1,0 +1,79 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	stdio "io"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"chaos/runtime/filefail"
+)
+
+// file is one of /proc that is read at each sample, with the room for it. The few that are read here and not by the library
+// are those of which it reads ten times as much as is wanted, or does not know.
+type file struct {
+	path   string
+	buffer []byte
+}
+
+// read gives the content, valid until the next read. A file of /proc tells no size, so the room grows until all is in.
+func (f *file) read() ([]byte, error) {
+	if f.buffer == nil {
+		f.buffer = make([]byte, 8<<10)
+	}
+	in, err := os.Open(f.path)
+	if err != nil {
+		return nil, unreadable(f.path, err)
+	}
+	defer in.Close()
+	for n := 0; ; {
+		more, err := in.Read(f.buffer[n:])
+		n += more
+		switch {
+		case err == stdio.EOF:
+			return f.buffer[:n], nil
+		case err != nil:
+			return nil, unreadable(f.path, err)
+		case n == len(f.buffer):
+			f.buffer = append(f.buffer, make([]byte, n)...)
+		}
+	}
+}
+
+// numbers reads some of a file of lines such as "MemFree:  123 kB" or "oom_kill 7"; one that is not there is left out.
+func (f *file) numbers(names ...string) (map[string]uint64, error) {
+	text, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]uint64, len(names))
+	for line := range bytes.Lines(text) {
+		name, rest, _ := bytes.Cut(line, []byte(" "))
+		for _, wanted := range names {
+			if string(name) != wanted {
+				continue
+			}
+			digits, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
+			if out[wanted], err = strconv.ParseUint(string(digits), 10, 64); err != nil {
+				return nil, f.strange()
+			}
+		}
+	}
+	return out, nil
+}
+
+func (f *file) strange() error {
+	return fmt.Errorf("%s has another form than proc(5) says", f.path)
+}
+
+// unreadable is the failure of a reading, in words.
+func unreadable(what string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		what = p.Path
+	}
+	return fmt.Errorf("%s cannot be read: %s", what, filefail.Why(err))
+}
