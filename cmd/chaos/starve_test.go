@@ -41,13 +41,15 @@ func TestAHogIsKilledInItsCgroupAndNobodyElse(t *testing.T) {
     process.limit(hog, memory: 64MiB)
     exec.run("touch", args: ["%[1]s/go"])
     wait until not state.running within 20s
+    exec.run("touch", args: ["%[1]s/killed"])
+    wait 500ms
   }
 }
 `, dir, victim(t))
 	p := startChaos(t, "script", "--plain", writeScript(t, text))
 	p.until("phase_entered", `"during"`)
 	guard := p.find("guard")
-	p.until("log", "OOM killer")
+	waitFor(t, "the hog to be killed", func() bool { _, err := os.Stat(filepath.Join(dir, "killed")); return err == nil })
 	if guard == 0 || p.find("guard") != guard {
 		t.Error("the guardian is gone")
 	}
