@@ -24,7 +24,7 @@ func newCheck(code *int) *cobra.Command {
 		Use:   "check FILE…",
 		Short: "find all mistakes in scripts, without running anything",
 		Long: `Checks each script whole: words, names, types, units, places. What checks is looked at once more, for
-what is right and yet looks wrong; such a warning is silenced where it stands:
+what is right and yet looks wrong; such a warning is silenced where it stands. - is stdin.
 
   // lint:ignore NAME reason
 

@@ -47,7 +47,7 @@ func newScript(code *int) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "script FILE…",
 		Short: "run the experiments of a script",
-		Long: `Checks, plans and runs each experiment, undoes everything, and says what came of it.
+		Long: `Checks, plans and runs each experiment, undoes everything, and says what came of it. - is stdin.
 
 Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mistakes, missing tools)
 3 not steady before, nothing injected · 4 aborted, restored · 5 inconclusive · 6 not restored`,
