@@ -11,6 +11,7 @@ import (
 	"chaos/lang/spec"
 	"chaos/lang/value"
 	"chaos/runtime/env"
+	"chaos/runtime/hold"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -91,8 +92,8 @@ func traceRefused(id target.Identity) string {
 	switch {
 	case err != nil:
 		return "another process traces it"
-	case target.NewOwn().Why(tracer) != "":
-		return "" // a pause of ours, or of another run, which has locked it
+	case target.NewOwn().Why(tracer) != "", tracer.Comm == hold.Comm:
+		return "" // a pause of ours, or of another run, perhaps another user's, which has locked it
 	}
 	return "process " + tracer.Describe() + " traces it already"
 }

@@ -27,7 +27,8 @@ func newRecover(code *int) *cobra.Command {
 		Use:   "recover [RUN]",
 		Short: "undo what a dead run left behind",
 		Long: `Undoes the faults of runs whose process is gone, newest first, from their journals.
-Without RUN it looks at all runs. What cannot be undone is named, with the command that a human can run.
+Without RUN it looks at all runs, and ends what the helpers of dead ones left in their cgroups. What cannot be undone is
+named, with the command that a human can run.
 Exits with 0 when nothing is left, with 6 when something is.`,
 		Example: `  chaos recover
   chaos recover 20261122-0612`,

@@ -38,7 +38,7 @@ func NewCage(owner target.Identity) (Cage, error) {
 	if err != nil {
 		return Cage{}, err
 	}
-	c := Cage{Dir: filepath.Join(above, fmt.Sprintf("%s%s-%d", cagePrefix, owner.ID, owner.Start))}
+	c := Cage{Dir: filepath.Join(above, cageName(owner))}
 	if err := os.Mkdir(c.Dir, 0o755); err != nil {
 		return Cage{}, err
 	}
@@ -47,6 +47,13 @@ func NewCage(owner target.Identity) (Cage, error) {
 		return Cage{}, fmt.Errorf("a cgroup in %s can take no process", above)
 	}
 	return c, nil
+}
+
+// cageName has the owner's namespace of pids in it: in another one, such as a container's, its pid means nothing, or another
+// process.
+func cageName(owner target.Identity) string {
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	return fmt.Sprintf("%s%s-%d-%s", cagePrefix, owner.ID, owner.Start, strings.Trim(space, "pid:[]"))
 }
 
 func (l Layout) unified() (Hierarchy, bool) {
@@ -109,7 +116,7 @@ func tree(top string, wanted func(dir string) bool) []string {
 	return out
 }
 
-// DeadCages lists the cages whose owners are gone, wherever they are.
+// DeadCages lists the cages whose owners are gone, wherever they are. Those of other namespaces of pids are left to them.
 func DeadCages() []Cage {
 	layout, err := Look()
 	if err != nil {
@@ -121,9 +128,12 @@ func DeadCages() []Cage {
 	}
 	var out []Cage
 	for _, dir := range tree(h.Mount, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), cagePrefix) }) {
-		id, start, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), cagePrefix), "-")
-		owner := target.Identity{Kind: "process", ID: id, Boot: target.Boot()}
-		if owner.Start, err = strconv.ParseUint(start, 10, 64); err == nil && owner.Pid() > 1 && !owner.Alive() {
+		part := strings.Split(strings.TrimPrefix(filepath.Base(dir), cagePrefix), "-")
+		owner := target.Identity{Kind: "process", ID: part[0], Boot: target.Boot()}
+		if len(part) == 3 {
+			owner.Start, _ = strconv.ParseUint(part[1], 10, 64)
+		}
+		if filepath.Base(dir) == cageName(owner) && owner.Pid() > 1 && !owner.Alive() {
 			out = append(out, Cage{Dir: dir})
 		}
 	}

@@ -86,7 +86,6 @@ func (m Mark) End(ctx context.Context) error {
 	}
 	cage := cgroup.Cage{Dir: m.Cage}
 	for {
-		cage.Kill() // its helper is dead, so all that is in it is left over
 		left, err := m.Left()
 		if err != nil {
 			return err
@@ -95,6 +94,7 @@ func (m Mark) End(ctx context.Context) error {
 			_ = cage.Remove() // a zombie may keep it: an empty cgroup does no harm
 			return nil
 		}
+		cage.Kill() // its helper is dead, so all that is in it is left over
 		kill(left)
 		if !pause(ctx, 5*time.Millisecond) {
 			return fmt.Errorf("still running after SIGKILL: %s", describe(left))
@@ -104,6 +104,8 @@ func (m Mark) End(ctx context.Context) error {
 
 // EndOrphans ends what is left in the cages of dead helpers, whoever's runs they were of, and says what that was.
 func EndOrphans(ctx context.Context) (ended []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stubborn)
+	defer cancel()
 	for _, cage := range cgroup.DeadCages() {
 		for first := true; ; first = false {
 			var left []target.Process

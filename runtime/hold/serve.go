@@ -13,6 +13,9 @@ import (
 // helpers. What a helper starts does not get it.
 const inHelper = "CHAOS_HOLD_HELPER"
 
+// Comm is what ps(1) shows a helper as.
+const Comm = "chaos-hold"
+
 // Serve is the helper: what `chaos hold ARGS` runs. It returns the exit code when the runner has closed its pipe, or asked
 // for the end, and nothing is left.
 func Serve(args []string) int {
@@ -32,7 +35,7 @@ func Serve(args []string) int {
 	// Pdeathsig follows the thread that forked, and ptrace belongs to the thread that attached: this one, to the end.
 	runtime.LockOSThread()
 	// Else `ps` and `top` would show "exe", the link that it was started by.
-	os.WriteFile("/proc/self/comm", []byte("chaos-hold"), 0)
+	os.WriteFile("/proc/self/comm", []byte(Comm), 0)
 	// A helper's folder must not keep a file system busy that the run unmounts.
 	os.Chdir("/")
 
