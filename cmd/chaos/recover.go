@@ -104,6 +104,9 @@ func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
 				r = again
 			}
 		}
+		if r.Alive && len(r.Open) > 0 {
+			fmt.Fprintf(out, "run %s is alive (pid %d), with %s in place: left alone; `chaos stop %s` ends it\n", r.ID, r.Pid, plural(len(r.Open), "fault"), r.ID)
+		}
 		if !r.Unrecovered() {
 			continue
 		}

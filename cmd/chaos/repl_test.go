@@ -177,6 +177,9 @@ func TestAPipedSessionThatIsStoppedExits4(t *testing.T) {
 	pid := victim(t)
 	p := startPiped(t, strings.NewReader(fmt.Sprintf("process.pause(pid: %d)\nwait 1h\n", pid)), "repl")
 	p.until("waiting", "1h")
+	if out, code := p.chaos("recover"); code != 0 || !strings.Contains(out, "with 1 fault in place: left alone") || procState(pid) != "t" {
+		t.Errorf("recover meddles with a run that lives, or does not say so: %d %s", code, out)
+	}
 	if out, code := p.chaos("stop"); code != 4 {
 		t.Errorf("stop ends with %d: %s", code, out)
 	}
