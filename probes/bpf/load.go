@@ -76,6 +76,18 @@ type attachable struct {
 	prog *ebpf.Program
 }
 
+// look finds out without asking the kernel for anything what it would be asked for in vain.
+func look(k kind) error {
+	if err := mayWatch(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(traceDir); err != nil {
+		return errNoTracefs
+	}
+	_, err := findOffsets(k)
+	return err
+}
+
 // load looks around, and loads the programs of a kind without attaching them.
 func load(k kind, trace tracefs, entries uint32) (_ *watch, err error) {
 	if err := mayWatch(); err != nil {

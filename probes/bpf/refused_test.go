@@ -158,12 +158,16 @@ func TestWhatCannotStartLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, err := s.watch.ids()
+	w, err := load(flows, mountedTracefs, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.watch.programs[2].id = 1 << 40 // no tracepoint has it
-	if err := s.Start(context.Background()); err == nil || !strings.HasPrefix(err.Error(), "the kernel refuses to attach to tracepoint sock:inet_sock_set_state: ") {
+	ids, err := w.ids()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.programs[2].id = 1 << 40 // no tracepoint has it
+	if err := s.begin(w); err == nil || !strings.HasPrefix(err.Error(), "the kernel refuses to attach to tracepoint sock:inet_sock_set_state: ") {
 		t.Errorf("it starts: %v", err)
 	}
 	gone(t, ids) // though nobody closed it

@@ -18,12 +18,14 @@ type tracefs func(func(root fs.FS) error) error
 // traceDir is where the kernel wants it mounted. The folder is there whenever the kernel has tracepoints.
 const traceDir = "/sys/kernel/tracing"
 
+var errNoTracefs = refused("this kernel has no tracepoints: there is no "+traceDir, "run a kernel with CONFIG_FTRACE, and mount /sys")
+
 // mountedTracefs uses what is mounted. Where nothing is, it mounts for a thread of its own, in a mount namespace of its
 // own, and both end with the function: nothing of ours stays on the machine, even if chaos is killed meanwhile.
 func mountedTracefs(use func(fs.FS) error) error {
 	var at unix.Statfs_t
 	if err := unix.Statfs(traceDir, &at); err != nil {
-		return refused("this kernel has no tracepoints: there is no "+traceDir, "run a kernel with CONFIG_FTRACE, and mount /sys")
+		return errNoTracefs
 	}
 	if at.Type == unix.TRACEFS_MAGIC {
 		return use(os.DirFS(traceDir))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -200,40 +199,47 @@ type counted interface {
 
 // stream is an opened probe.
 type stream struct {
-	kind   kind
-	filter filter
+	kind    kind
+	filter  filter
+	trace   tracefs
+	entries uint32
 
 	mu    sync.Mutex
-	watch *watch // nil once closed
+	watch *watch // nil before the start and once closed
 	counted
 	since  time.Time
 	missed uint64  // lost calls, of all windows so far
 	late   []entry // seen while sweeping: they belong to the next window
 }
 
+// open only looks whether the kernel would be asked in vain: a plan opens probes, and loads nothing.
 func open(k kind, f filter, trace tracefs, entries uint32) (*stream, error) {
-	w, err := load(k, trace, entries)
-	if err != nil {
+	if err := look(k); err != nil {
 		return nil, err
 	}
-	o := &stream{kind: k, filter: f, watch: w}
-	if k == flows {
-		o.counted = newTable(w.table, showFlow)
-	} else {
-		o.counted = newTable(w.table, showPath)
-	}
-	return o, nil
+	return &stream{kind: k, filter: f, trace: trace, entries: entries}, nil
 }
 
-// Start begins to count.
+// Start loads the programs and begins to count.
 func (s *stream) Start(context.Context) error {
+	w, err := load(s.kind, s.trace, s.entries)
+	if err != nil {
+		return err
+	}
+	return s.begin(w)
+}
+
+func (s *stream) begin(w *watch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watch == nil {
-		return errors.New("the probe is closed")
+	s.watch = w
+	if s.kind == flows {
+		s.counted = newTable(w.table, showFlow)
+	} else {
+		s.counted = newTable(w.table, showPath)
 	}
 	s.since = time.Now()
-	if err := s.watch.attach(); err != nil {
+	if err := w.attach(); err != nil {
 		s.end() // nobody closes what did not start
 		return err
 	}

@@ -23,7 +23,7 @@ func TestAListOfAStructIsATable(t *testing.T) {
 		want  string
 	}{
 		{[]file{{"/a\x1b[2J", &seven}, {"/longer", nil}}, 80, "  files     what there is\n    path     n\n    /a[2J    7\n    /longer  –\n  lost   0\n"},
-		{[]file{{"/a/path/that/is/too/long/for/the/room", &seven}}, 40, "  files     what there is\n    path                     n\n    /a/path/that/is/too/lo…  7\n  lost   0\n"},
+		{[]file{{"/a/path/that/is/too/long/for/the/room", &seven}}, 40, "  files     what there is\n    path                               n\n    /a/path/that/is/too/long/for/the…  7\n  lost   0\n"},
 		{nil, 80, "  files  none  what there is\n  lost   0\n"},
 	} {
 		var out bytes.Buffer
