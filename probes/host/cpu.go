@@ -65,7 +65,8 @@ type ticks struct {
 	cores int
 }
 
-// readTicks reads the one line that is wanted. The library takes fifty times as long, for every core and every interrupt.
+// readTicks reads the one line that is wanted. The library reads every core and every interrupt, which on a large machine
+// are many.
 func readTicks(stat *file, core *int) (ticks, error) {
 	text, err := stat.read()
 	if err != nil {
@@ -76,8 +77,8 @@ func readTicks(stat *file, core *int) (ticks, error) {
 		wanted += strconv.Itoa(*core)
 	}
 	var out ticks
-	var there []string
-	found := false
+	var row []byte
+	var cores []string
 	for line := range bytes.Lines(text) {
 		name, rest, _ := bytes.Cut(line, []byte(" "))
 		number, ok := bytes.CutPrefix(name, []byte("cpu"))
@@ -85,44 +86,43 @@ func readTicks(stat *file, core *int) (ticks, error) {
 			break // they come first
 		}
 		if len(number) > 0 {
-			out.cores++
+			cores = append(cores, string(number))
 		}
-		if core != nil && len(number) > 0 {
-			there = append(there, string(number))
-		}
-		if string(name) != wanted {
-			continue
-		}
-		found = true
-		for i, digits := range bytes.Fields(rest) {
-			if i == columns {
-				break
-			}
-			if out.of[i], err = strconv.ParseUint(string(digits), 10, 64); err != nil {
-				return ticks{}, stat.strange()
-			}
+		if string(name) == wanted {
+			row = rest
 		}
 	}
 	switch {
-	case found:
-		return out, nil
-	case core == nil:
+	case row == nil && core != nil:
+		return ticks{}, noCore(*core, cores)
+	case row == nil:
 		return ticks{}, stat.strange()
-	case len(there) > 12:
+	}
+	out.cores = len(cores)
+	fields := bytes.Fields(row)
+	for i := range min(columns, len(fields)) { // old kernels have fewer
+		digits := fields[i]
+		if out.of[i], err = strconv.ParseUint(string(digits), 10, 64); err != nil {
+			return ticks{}, stat.strange()
+		}
+	}
+	return out, nil
+}
+
+func noCore(core int, there []string) error {
+	if len(there) > 12 {
 		there = []string{there[0], "…", there[len(there)-1]}
 	}
-	return ticks{}, &absent{fmt.Sprintf("there is no core %d, or it is offline; there are %s", *core, strings.Join(there, ", "))}
+	return &absent{fmt.Sprintf("there is no core %d, or it is offline; there are %s", core, strings.Join(there, ", "))}
 }
 
 // until takes what fell for unchanged: iowait may, see proc(5), and idle when a core goes offline.
 func (before ticks) until(now ticks) (ticks, bool) {
 	out := ticks{cores: now.cores}
 	for i := range out.of {
-		if now.of[i] > before.of[i] {
-			out.of[i] = now.of[i] - before.of[i]
-		}
+		out.of[i] = max(now.of[i], before.of[i]) - before.of[i]
 	}
-	return out, out.sum(tickUser, tickNice, tickSystem, tickIdle, tickIOWait, tickIRQ, tickSoftIRQ, tickSteal) > 0
+	return out, out.total() > 0
 }
 
 func (t ticks) sum(list ...int) (sum uint64) {
@@ -132,9 +132,17 @@ func (t ticks) sum(list ...int) (sum uint64) {
 	return sum
 }
 
+func (t ticks) total() (sum uint64) {
+	for _, n := range t.of {
+		sum += n
+	}
+	return sum
+}
+
 func (now ticks) sample(grown ticks, _ time.Duration) CPU {
-	all := float64(grown.sum(tickUser, tickNice, tickSystem, tickIdle, tickIOWait, tickIRQ, tickSoftIRQ, tickSteal))
-	share := func(list ...int) value.RatioV { return value.RatioV(float64(grown.sum(list...)) / all) }
+	share := func(list ...int) value.RatioV {
+		return value.RatioV(float64(grown.sum(list...)) / float64(grown.total()))
+	}
 	return CPU{
 		Busy:   share(tickUser, tickNice, tickSystem, tickIRQ, tickSoftIRQ, tickSteal),
 		User:   share(tickUser, tickNice),

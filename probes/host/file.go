@@ -12,8 +12,8 @@ import (
 	"chaos/runtime/filefail"
 )
 
-// file is one of /proc that is read at each sample, with the room for it. The few that are read here and not by the library
-// are those of which it reads ten times as much as is wanted, or does not know.
+// file is one of /proc that is read at each sample, with the room for it. The few that are read here are those that the
+// library does not know, or of which it reads far more than is wanted.
 type file struct {
 	path   string
 	buffer []byte

@@ -12,26 +12,11 @@ import (
 
 	"chaos/lang/value"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
-
-// need skips a test that lacks something of the machine, and fails it in continuous integration.
-func need(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		need(t, "root is needed")
-	}
-}
 
 // spoken is a log whose reads give these, one after the other, and then nothing.
 func spoken(list ...any) *kmsg {
@@ -83,10 +68,10 @@ func TestAKernelThatLogsInALoopIsNoReasonToHang(t *testing.T) {
 }
 
 func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
-	needRoot(t)
+	faulttest.Root(t)
 	out, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
-		need(t, err.Error())
+		faulttest.Need(t, err.Error())
 	}
 	defer out.Close()
 	word := fmt.Sprintf("chaos test %d-%d", os.Getpid(), time.Now().UnixNano())
@@ -99,7 +84,7 @@ func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
 	say(word + " before")
 	s, err := openIn(Root{Proc: "/proc", Sys: "/sys", Dev: "/dev"}, "host.kernel_log", args{"match": value.StringOf(word)})
 	if err != nil {
-		need(t, err.Error())
+		faulttest.Need(t, err.Error())
 	}
 	defer s.Close()
 	if v := sample(t, s); v.Get("count").Float() != 0 || !v.Get("last").IsMissing() {
@@ -127,10 +112,10 @@ func TestALogThatIsNotThereSaysHowToGetIt(t *testing.T) {
 
 // A process in a cgroup of its own takes more memory than that allows.
 func TestOOMNamesWhoWasKilled(t *testing.T) {
-	needRoot(t)
+	faulttest.Root(t)
 	group, missing, err := cgroup.Design(fmt.Sprintf("chaos-oom-%d", os.Getpid()), cgroup.Limits{Memory: 16 << 20})
 	if err != nil || len(missing) > 0 {
-		need(t, fmt.Sprint(err, missing))
+		faulttest.Need(t, fmt.Sprint(err, missing))
 	}
 	s, err := openIn(Root{Proc: "/proc", Sys: "/sys", Dev: "/dev"}, "host.oom", nil)
 	if err != nil {
