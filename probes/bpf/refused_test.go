@@ -280,6 +280,17 @@ func traced(files map[string]string) tracefs {
 	return func(use func(fs.FS) error) error { return use(root) }
 }
 
+// starting opens a probe and starts it, which is when the kernel is asked.
+func starting(t *testing.T, name string, trace tracefs) error {
+	t.Helper()
+	o, err := probeNamed(t, name, trace).Open(context.Background(), env.Env{}, map[string]value.Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	return o.(probes.Streamer).Start(context.Background())
+}
+
 func TestAMissingTracepointIsNamed(t *testing.T) {
 	needBPF(t)
 	const head = "name: x\nID: 9\nformat:\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
@@ -293,13 +304,13 @@ func TestAMissingTracepointIsNamed(t *testing.T) {
 		{"host.execs", map[string]string{"sched/sched_process_exec/format": head}, "tracepoint sched:sched_process_exec has no field `filename` in this kernel; run a newer kernel"},
 		{"host.execs", map[string]string{"sched/sched_process_exec/format": "ID: 9\n\tfield:int filename;\tsize:4;\n"}, "cannot be understood"},
 	} {
-		_, err := probeNamed(t, c.probe, traced(c.files)).Open(context.Background(), env.Env{}, map[string]value.Value{})
+		err := starting(t, c.probe, traced(c.files))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v\nwant %s", c.probe, err, c.want)
 		}
 	}
 	refusing := func(func(fs.FS) error) error { return refused("tracefs cannot be had", "find some") }
-	if _, err := probeNamed(t, "host.opens", refusing).Open(context.Background(), env.Env{}, map[string]value.Value{}); err == nil || err.Error() != "tracefs cannot be had; find some" {
+	if err := starting(t, "host.opens", refusing); err == nil || err.Error() != "tracefs cannot be had; find some" {
 		t.Errorf("without tracefs: %v", err)
 	}
 }

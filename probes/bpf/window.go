@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -204,8 +205,9 @@ type stream struct {
 	trace   tracefs
 	entries uint32
 
-	mu    sync.Mutex
-	watch *watch // nil before the start and once closed
+	mu     sync.Mutex
+	watch  *watch // nil before the start and once closed
+	closed bool
 	counted
 	since  time.Time
 	missed uint64  // lost calls, of all windows so far
@@ -232,6 +234,10 @@ func (s *stream) Start(context.Context) error {
 func (s *stream) begin(w *watch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		w.close()
+		return errors.New("the probe is closed")
+	}
 	s.watch = w
 	if s.kind == flows {
 		s.counted = newTable(w.table, showFlow)
@@ -299,6 +305,7 @@ func (s *stream) tidy() {
 func (s *stream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true
 	s.end()
 	return nil
 }

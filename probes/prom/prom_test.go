@@ -459,7 +459,7 @@ func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {
 		"`ca`: " + filepath.Join(dir, "none.pem") + ": it does not exist":                           {"ca": str("none.pem")},
 		"`ca`: " + empty + " holds no certificate in PEM":                                           {"ca": str(empty)},
 		"`over` must be more than 0":                                                                {"over": value.DurationOf(-1)},
-		"`step` must be a whole number of milliseconds":                                                               {"step": value.DurationOf(1000)},
+		"`step` must be a whole number of milliseconds":                                             {"step": value.DurationOf(1000)},
 		"`step`: 1h in steps of 10ms are 360000 points, and a server computes at most 11000":        {"over": value.DurationOf(time.Hour), "step": value.DurationOf(10 * time.Millisecond)},
 	} {
 		all := args{"query": str("up")}
