@@ -199,6 +199,9 @@ func (s *scanner) number() {
 		if hint != "" && sizes[bad] != "" { // 512M: megabytes, or mebibytes, or perhaps minutes
 			hint = "write `" + s.text[start:unitStart] + sizes[bad] + "B` or `" + s.text[start:unitStart] + sizes[bad] + "iB`"
 		}
+		if digit := s.text[start:unitStart]; bad == "xx" && len(digit) == 1 { // 5xx
+			hint = "write a range: `" + digit + "00 <= x and x <= " + digit + "99`"
+		}
 		if hint == "" {
 			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"
 		}
@@ -478,6 +481,8 @@ func (s *scanner) operator(start int) {
 		hint = "write `>=`"
 	case '≠':
 		hint = "write `!=`"
+	case '@':
+		hint = "a text stands in quotes: \"…\""
 	case '~':
 		hint = "write `matches` for a regular expression"
 	}
