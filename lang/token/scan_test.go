@@ -112,7 +112,7 @@ func TestAStringOverLinesIsOneMistake(t *testing.T) {
 	}
 }
 
-// Scanning a text twice as long may take about twice the time. What grew with the square would take a hundred times as long.
+// What took time with the square of the length would take minutes for a hundred thousand lines.
 func TestScanningTakesLinearTime(t *testing.T) {
 	for name, shape := range map[string]func(n int) string{
 		"comments in a bracket": func(n int) string { return "let a = [\n" + strings.Repeat("  // a comment\n", n) + "]\n" },
@@ -126,19 +126,13 @@ func TestScanningTakesLinearTime(t *testing.T) {
 		"merge marks":           func(n int) string { return strings.Repeat("<<<<<<< a\n", n) },
 		"hashes":                func(n int) string { return strings.Repeat("#\n", n) },
 	} {
-		took := func(n int) time.Duration {
-			src := diag.NewSource("t", shape(n))
-			best := time.Hour
-			for range 3 {
-				start := time.Now()
-				Scan(src)
-				best = min(best, time.Since(start))
-			}
-			return best
-		}
-		took(1000)
-		if small, large := took(1000), took(20_000); large > 150*small+50*time.Millisecond {
-			t.Errorf("%s: %v for 1000, %v for 20000", name, small, large)
+		src := diag.NewSource("t", shape(100_000))
+		done := make(chan struct{})
+		go func() { Scan(src); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second): // a busy machine takes a second
+			t.Fatalf("%s: not done after 30s", name)
 		}
 	}
 }
