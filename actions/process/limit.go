@@ -20,6 +20,7 @@ import (
 	"chaos/runtime/target"
 )
 
+// limitArgs starts where the kernel does: it holds no less than 1 ms of each second of a core.
 type limitArgs struct {
 	target.Selector
 	CPU     *value.RatioV     `chaos:"cpu" range:">=0.1%" help:"processor time, as a share of one core: 50% is half a core, 150% one and a half"`

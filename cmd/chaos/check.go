@@ -60,9 +60,7 @@ func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error
 	var all diag.List
 	for i, path := range paths {
 		sources, diags, experiments := checkFile(path, reg)
-		if path == "-" {
-			path = stdin
-		}
+		path = called(path)
 		errors, warnings := count(diags)
 		if errors > 0 || f.strict && warnings > 0 {
 			code = exitUsage

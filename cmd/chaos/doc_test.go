@@ -59,6 +59,12 @@ func TestEverySpecIsDocumented(t *testing.T) {
 						t.Errorf("the default of `%s` is no literal: %v", p.Name, err)
 					}
 				}
+				if p.Type.Numeric() && p.Low == nil && p.High == nil {
+					t.Errorf("its argument `%s` is a %s of any size, so that `check` lets -5 pass: say what it may be with `range:\">=0\"`", p.Name, p.Type)
+				}
+				if v, err := spec.Default(p.Default, p.Type); p.Default != "" && err == nil && p.Judge(v) != nil {
+					t.Errorf("the default of `%s` %s", p.Name, p.Judge(v))
+				}
 				if p.Default != "" && len(p.Enum) > 0 && !slices.Contains(p.Enum, p.Default) {
 					t.Errorf("the default of `%s` is none of the values allowed", p.Name)
 				}

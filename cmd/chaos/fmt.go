@@ -95,6 +95,14 @@ func fmtFiles(paths []string, f fmtFlags) (code int, err error) {
 	return code, nil
 }
 
+// called is what a path is called in messages.
+func called(path string) string {
+	if path == "-" {
+		return stdin
+	}
+	return path
+}
+
 // source reads a script from a file, or from stdin where the path is `-`.
 func source(path string) (*diag.Source, diag.List) {
 	if path != "-" {

@@ -170,9 +170,7 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 	var names []string
 	for _, path := range paths {
 		src, script, diags := load(path, reg)
-		if path == "-" {
-			path = stdin
-		}
+		path = called(path)
 		switch {
 		case diags.HasErrors():
 			refuse(path, diags, sourcesOf(src, script)...)

@@ -138,6 +138,8 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		}
 	case want == spec.Action && pauses[name]:
 		d = d.WithHint("write `wait %s`", timeOf(c, call))
+	case want == spec.Action && (name == "print" || name == "echo" || name == "say"):
+		d = d.WithHint("write `log(VALUE)`")
 	default:
 		if n, found := diag.Nearest(name, all); found {
 			d = d.WithHint("did you mean `%s`?", n)
@@ -322,14 +324,20 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 	}
 	a.extra = true
 	d := diag.Errorf(diag.TooManyArgs, arg.Value.Span, "`%s` takes %s without a name", name, count(len(all), "value"))
-	var rest []string
+	var rest, fitting []string
+	text := a.text(arg.Value.Span)
 	for _, n := range a.spec.ParamNames() {
 		if p, _ := a.spec.Param(n); !p.Positional {
 			rest = append(rest, n)
+			if v, err := value.ParseNumber(text); err == nil && v.T.Kind == p.Type.Kind {
+				fitting = append(fitting, n)
+			}
 		}
 	}
 	if p, ok := a.spec.Param("args"); ok && p.Type.Kind == value.List {
 		d = d.WithHint("its arguments are one list: `args: [%s]`", a.unnamed(len(all)))
+	} else if len(fitting) > 0 {
+		d = d.WithHint("name it: `%s: %s`", strings.Join(fitting, ": "+text+"`, `"), text)
 	} else if len(rest) > 0 {
 		d = d.WithHint("name it: `%s: …`", strings.Join(rest, ": …`, `"))
 	} else {

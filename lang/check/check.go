@@ -284,7 +284,8 @@ func (c *checker) elsewhere(d diag.Diagnostic) diag.Diagnostic {
 		c.binders = map[string]diag.Span{}
 		all := token.Scan(c.src).Tokens
 		for i, t := range all[:len(all)-1] {
-			if next := all[i+1]; next.Kind == token.Name && (t.Is("as") || t.Is("let") || t.Is("repeat") || t.Is("probe") || t.Is("param")) {
+			loop := t.Is("repeat") && i+2 < len(all) && all[i+2].Is("in")
+			if next := all[i+1]; next.Kind == token.Name && (t.Is("as") || t.Is("let") || loop || t.Is("probe") || t.Is("param")) {
 				if _, ok := c.binders[next.Text]; !ok {
 					c.binders[next.Text] = c.src.Span(next.Off, next.Stop())
 				}

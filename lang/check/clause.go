@@ -109,6 +109,7 @@ func ruleOf(s syntax.Stmt, p place) clauseRule {
 			why["tolerate"] = "`within` already says how long it may be false"
 			return clauseRule{name: "`eventually`", allowed: "within! for because", why: why, fixed: true, required: "eventually … within 5s"}
 		case s.Kind == "expect" && p.kind == inSteady:
+			why["for"] = "`window: 5s` says how long all of `steady` must hold"
 			return clauseRule{name: "`expect`", allowed: "because tolerate", why: why, fixed: true}
 		case s.Kind == "expect":
 			why["tolerate"] = "it is judged once, so there is nothing to tolerate: write `always … tolerate 1%`"

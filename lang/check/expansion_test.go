@@ -22,7 +22,7 @@ func TestExpansionsAreBounded(t *testing.T) {
 	if len(list) != 1 || list[0].Code != diag.TooDeep {
 		t.Errorf("%d messages: %v", len(list), list[:min(len(list), 3)])
 	}
-	if took := time.Since(begun); took > 10*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %s", took)
 	}
 }

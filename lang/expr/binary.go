@@ -283,6 +283,9 @@ func (c *checker) mixed(n, l, r *node) {
 			hint = "write `\"" + p[0].text() + "\"`"
 		}
 	}
+	if r.typ.Kind == value.List && fits(l.typ, r.typ.ElemType()) && hint == "" {
+		hint = "write `" + shorten(l.text()) + map[string]string{"==": " in ", "!=": " not in "}[n.op] + shorten(r.text()) + "`"
+	}
 	c.report(diag.WrongType, n, hint, "%s, but %s", is(l), is(r))
 }
 

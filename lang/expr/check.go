@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"slices"
+
 	"github.com/expr-lang/expr/ast"
 
 	"chaos/lang/diag"
@@ -107,7 +109,12 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		} else if _, near := diag.Nearest(t.Value, names); !near {
 			hint = diag.DidYouMean(t.Value, c.scope.All())
 		}
+		if _, unit := token.UnitWord(t.Value); unit || slices.Contains(value.Suffixes(), t.Value) {
+			hint = "a unit stands directly behind its number, such as `200" + t.Value + "`"
+		}
 		switch t.Value {
+		case "env", "ENV", "environ":
+			hint = "declare a parameter: `CHAOS_PARAM_name` in the environment sets `param name`"
 		case "null", "None", "undefined", "NULL":
 			hint = "what JSON calls null is `nil` here; what was not measured is no data"
 		}

@@ -282,7 +282,11 @@ func (g *grammar) operator() (bool, *diag.Diagnostic) {
 			g.fresh()
 			return true, nil
 		}
-		return true, g.fail(diag.Unexpected, t, t, "", "`,` cannot stand here")
+		hint := ""
+		if f.kind == '(' && g.tok(f.open-1).Is("in") {
+			hint = "a list stands between square brackets: `in [a, b]`"
+		}
+		return true, g.fail(diag.Unexpected, t, t, hint, "`,` cannot stand here")
 	case t.Is("("):
 		if prev.Kind == token.Name && g.roles[g.at-1] == rolePlain && !isLiteralWord(prev.Text) && !g.tok(g.at-2).Is("#") {
 			g.push('c', prev.Text)

@@ -136,7 +136,7 @@ func (l Limits) Judge(v value.Value) error {
 			return nil
 		}
 		if near, ok := diag.Nearest(v.Text(), l.Enum); ok {
-			return fmt.Errorf("has no value %s: did you mean %s?", v.Short(), value.Quote(near))
+			return fmt.Errorf("is none of its values: did you mean %s?", value.Quote(near))
 		}
 		return fmt.Errorf("must be %s", l)
 	case v.T.Numeric():

@@ -20,6 +20,10 @@ func (p *parser) balance(tokens []token.Token) []token.Token {
 	if out, ok := plain(tokens); ok {
 		return out
 	}
+	tokens = p.heads(tokens)
+	if out, ok := plain(tokens); ok {
+		return out
+	}
 	b := &balancer{p: p}
 	for i, t := range tokens {
 		b.next(tokens, i, t)
@@ -61,7 +65,7 @@ func splitTitles(tokens []token.Token) []token.Token {
 		if t.Kind == token.End && len(out) > 0 && out[len(out)-1].Is("{") {
 			continue
 		}
-		head := i > 0 && (tokens[i-1].Is("experiment") || tokens[i-1].Is("do") || sections[tokens[i-1].Text])
+		head := i > 0 && opens(tokens[i-1]) || i > 1 && tokens[i-1].Kind == token.Name && opens(tokens[i-2]) // a title that is never closed, or never opened
 		if text := strings.TrimRight(t.Text, " \t\r"); head && t.Kind == token.Error && t.Text[0] == '"' && strings.HasSuffix(text, "{") {
 			cut := len(text) - 1
 			out = append(out, token.Token{Kind: token.Error, Text: t.Text[:cut], Off: t.Off}, token.Token{Kind: token.Punct, Text: "{", Off: t.Off + cut})
@@ -70,6 +74,59 @@ func splitTitles(tokens []token.Token) []token.Token {
 		out = append(out, t)
 	}
 	return out
+}
+
+// opens tells the words of blocks that may have a title.
+func opens(t token.Token) bool {
+	return t.Kind == token.Name && (t.Is("experiment") || t.Is("do") || sections[t.Text])
+}
+
+// heads gives each block its one brace, as far as too few or too many of them stand in the file: a head without a brace at
+// the end of its line gets one, and of two behind a head the second goes.
+func (p *parser) heads(tokens []token.Token) []token.Token {
+	missing := 0 // more that close than that open
+	for _, t := range tokens {
+		switch {
+		case t.Is("{"):
+			missing--
+		case t.Is("}"):
+			missing++
+		}
+	}
+	out := make([]token.Token, 0, len(tokens))
+	for i, t := range tokens {
+		n := len(out)
+		titled := n > 1 && out[n-1].Kind == token.String
+		k := n - 1 // the word of a head that ends here
+		if titled {
+			k--
+		}
+		head := k >= 0 && opens(out[k]) && (k == 0 || out[k-1].Kind == token.End || out[k-1].Is("{"))
+		switch {
+		case head && missing > 0 && t.Kind == token.End && t.Text == "\n" && (titled || !out[k].Is("steady")) && !nextOpens(tokens[i:]):
+			at := out[n-1].Stop()
+			p.report(diag.Errorf(diag.Unclosed, p.pos.span(at, at), "a `{` is missing here").WithHint("write `%s {`", short(token.Token{Text: p.src.Text[out[k].Off:at]})))
+			out = append(out, token.Token{Kind: token.Punct, Text: "{", Off: at})
+			missing--
+			continue
+		case missing < 0 && t.Is("{") && n > 0 && out[n-1].Is("{") && p.pos.line(t.Off) == p.pos.line(out[n-1].Off):
+			p.report(diag.Errorf(diag.Unclosed, p.span(t), "one `{` is too many").WithHint("remove it"))
+			missing++
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// nextOpens tells that the brace stands on the next line, which is another mistake.
+func nextOpens(rest []token.Token) bool {
+	for _, t := range rest {
+		if t.Kind != token.End {
+			return t.Is("{")
+		}
+	}
+	return false
 }
 
 type balancer struct {

@@ -51,7 +51,7 @@ var foreign = map[string]string{
 	"loop": "write `repeat 3 { … }`", "var": "write `let NAME = EXPRESSION`", "const": "write `let NAME = EXPRESSION`",
 	"set": "write `let NAME = EXPRESSION`", "import": "write `use \"std/slo\"`", "include": "write `use \"std/slo\"`",
 	"assert": "write `expect CONDITION` in `steady` or `hypothesis`", "check": "write `expect CONDITION` in `steady` or `hypothesis`",
-	"sleep": "write `wait 10s`", "return": "there are no functions: a script says what happens in order",
+	"sleep": "write `wait 10s`", "pause": "write `wait 10s`, or `process.pause(…) for 10s`", "delay": "write `wait 10s`", "return": "there are no functions: a script says what happens in order",
 	"func": "there are no functions: `let NAME = EXPRESSION` names an expression", "def": "there are no functions: `let NAME = EXPRESSION` names an expression",
 	"function": "there are no functions: `let NAME = EXPRESSION` names an expression",
 	"switch":   "write `when CONDITION { … } else when CONDITION { … }`", "try": "a failed step stops `inject` and everything is undone",
@@ -184,6 +184,9 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	none := diag.Diagnostic{}
 	if first.Kind != token.Name {
 		return p.noStatement(i, e), true
+	}
+	if first.Is("for") && e > i+1 && p.toks[i+1].Kind == token.Number {
+		return diag.Errorf(diag.Unexpected, p.span(first), "`for` stands behind what it holds").WithHint("write `family.name(…) for %s`", p.toks[i+1].Text), true
 	}
 	if hint, ok := foreign[first.Text]; ok && usage[first.Text] == "" && (k == i+1 || k == i) && !at.Is(":") && !at.Is("=") && !at.Is("(") && !at.Is(".") {
 		return diag.Errorf(diag.UnknownBlock, p.span(first), "there is no statement `%s`", first.Text).WithHint("%s", hint), true
@@ -520,6 +523,8 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 			return diag.Errorf(diag.BadAssign, p.span(next), "a name is bound with a word in front").WithHint("write `probe %s = …` for a probe, or `… as %s` behind an action", first.Text, first.Text)
 		}
 		return diag.Errorf(diag.BadAssign, p.span(next), "`=` cannot stand here").WithHint("write `%s: …` for an attribute, or `let %s = …` to bind a name", first.Text, first.Text)
+	case next.Is(":") && k < e && k == i+3 && p.toks[k].Kind == token.Name && p.toks[k-1].Kind == token.Name:
+		return p.unexpected(k, e, "a text stands in quotes: `"+first.Text+": \"…\"`")
 	case next.Is(":"): // an attribute whose value is broken
 		if k >= e {
 			return diag.Errorf(diag.Unexpected, p.behind(p.toks[e-1]), "`%s` has no value", first.Text).WithHint("write `%s: VALUE`", first.Text)
@@ -546,7 +551,7 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 		}
 		if j >= e && next.Is(".") {
 			d := diag.Errorf(diag.Unexpected, p.pos.span(first.Off, p.toks[e-1].Stop()), "this statement does nothing")
-			return d.WithHint("write `%s(…)` to call it, or `expect %s == …` to claim something", p.text(i, e), p.text(i, e))
+			return d.WithHint("write `%s(…)` to call it, or `expect %s` to claim it", p.text(i, e), p.text(i, e))
 		}
 		return p.bareExpression(i, e)
 	case i+1 == e:

@@ -3,14 +3,11 @@ package token
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"chaos/lang/diag"
-
-	"golang.org/x/sys/unix"
 )
 
 // covers tells whether the tokens hold the whole text, in order, with nothing but white space between them.
@@ -115,20 +112,8 @@ func TestAStringOverLinesIsOneMistake(t *testing.T) {
 	}
 }
 
-// Scanning a text twice as long may take about twice the time. What grew with the square would take a hundred times as long.
-// threadTime is the processor time of this thread: what it does, however busy the machine is.
-func threadTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
+// What took time with the square of the length would take minutes for a hundred thousand lines.
 func TestScanningTakesLinearTime(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for name, shape := range map[string]func(n int) string{
 		"comments in a bracket": func(n int) string { return "let a = [\n" + strings.Repeat("  // a comment\n", n) + "]\n" },
 		"empty lines":           func(n int) string { return "let a = (\n" + strings.Repeat("\n", n) + "1)\n" },
@@ -141,19 +126,13 @@ func TestScanningTakesLinearTime(t *testing.T) {
 		"merge marks":           func(n int) string { return strings.Repeat("<<<<<<< a\n", n) },
 		"hashes":                func(n int) string { return strings.Repeat("#\n", n) },
 	} {
-		took := func(n int) time.Duration {
-			src := diag.NewSource("t", shape(n))
-			best := time.Hour
-			for range 3 {
-				start := threadTime(t)
-				Scan(src)
-				best = min(best, threadTime(t)-start)
-			}
-			return best
-		}
-		took(1000)
-		if small, large := took(1000), took(20_000); large > 150*small+50*time.Millisecond {
-			t.Errorf("%s: %v for 1000, %v for 20000", name, small, large)
+		src := diag.NewSource("t", shape(100_000))
+		done := make(chan struct{})
+		go func() { Scan(src); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second): // a busy machine takes a second
+			t.Fatalf("%s: not done after 30s", name)
 		}
 	}
 }

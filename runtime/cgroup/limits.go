@@ -44,9 +44,6 @@ func period(cores float64) int64 {
 	return 100_000
 }
 
-// LeastCPU is the smallest share of a core that the kernel can hold: 1 ms of each second.
-const LeastCPU = 0.001
-
 // Above gives the tightest limits on the way from a cgroup to the top, of the controllers that the hierarchy has. Whatever
 // is moved away would lose them.
 func (h Hierarchy) Above(path string) (Limits, error) {
