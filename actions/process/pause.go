@@ -57,8 +57,11 @@ func planPause(_ context.Context, e env.Env, in pauseArgs) (actions.Plan, error)
 		}
 		if err := stoppable(id); err != nil {
 			var busy *target.BusyError
-			if errors.As(err, &busy) {
+			switch {
+			case errors.As(err, &busy):
 				return actions.Plan{}, err
+			case errors.Is(err, target.ErrGone):
+				continue // asked again right before the act
 			}
 			plan.Missing = append(plan.Missing, spec.Need{Kind: "privilege", Name: "CAP_KILL", Install: err.Error()})
 			break

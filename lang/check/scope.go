@@ -7,6 +7,7 @@ import (
 
 	"chaos/lang/diag"
 	"chaos/lang/expr"
+	"chaos/lang/spec"
 	"chaos/lang/syntax"
 	"chaos/lang/token"
 	"chaos/lang/value"
@@ -251,8 +252,11 @@ func (c *checker) names(at diag.Span, fields bool) []string {
 func (c *checker) declareProbes(scope *expr.Scope, probes []*syntax.Probe) []*Probe {
 	out := make([]*Probe, len(probes))
 	for i, s := range probes {
-		t, spec := c.resultOf(&s.Call)
-		p := &Probe{Name: c.prefix + s.Name.Text, local: s.Name.Text, Span: s.Name.Span, Type: t, streams: spec != nil && spec.Streaming}
+		t, call := c.resultOf(&s.Call)
+		if call != nil && call.Kind == spec.Action { // which is the mistake, and not what is read of its samples
+			t = value.TAny
+		}
+		p := &Probe{Name: c.prefix + s.Name.Text, local: s.Name.Text, Span: s.Name.Span, Type: t, streams: call != nil && call.Streaming}
 		b := &expr.Binding{Type: p.Type, Key: c.key(s.Name.Text)}
 		c.setVague(b, p.Type.Kind == value.Any)
 		if c.declare(scope, s.Name, b) {

@@ -184,8 +184,8 @@ func (p possessions) supervised(s *check.Step) bool {
 	return found
 }
 
-// makesHandle tells a step that makes something rather than breaking it.
+// makesHandle tells a step that makes something, rather than breaking what it selects.
 func makesHandle(s *check.Step) bool {
 	r := s.Call.Spec.Result
-	return r != nil && r.Kind == value.HandleK
+	return r != nil && r.Kind == value.HandleK && !s.Call.Spec.Selects
 }

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"chaos/runtime/filefail"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -128,7 +129,7 @@ func (l *TargetLocks) Lock(id target.Identity) error {
 	}
 	for {
 		f, err := l.open(path)
-		if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrExist) {
 			continue // somebody was quicker
 		}
 		if errors.Is(err, fs.ErrPermission) { // just made, and not yet open to all
@@ -179,7 +180,10 @@ func (l *TargetLocks) open(path string) (*os.File, error) {
 		return nil, err
 	}
 	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644); err != nil {
-		return nil, err
+		if errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s cannot be made: %s", path, filefail.Why(err))
 	}
 	about, err := json.Marshal(l.holder)
 	if err == nil {
@@ -208,12 +212,17 @@ func (l *TargetLocks) ours(f *os.File) bool { return readHolder(f) == l.holder }
 func (l *TargetLocks) refusal(id target.Identity, f *os.File) error {
 	e := &LockedError{Target: id, User: owner(f.Name()), Dir: l.holder.RunsDir}
 	// One that is dead has only left the file, and somebody else, who cannot write to it, holds it.
-	if h := readHolder(f); h.Runner.Alive() {
+	if h := readHolder(f); h.Runner.Alive() && plain(h.Run) {
 		e.By = h
 	} else {
 		e.User = ""
 	}
 	return e
+}
+
+// plain tells a run's id from what another user may have written instead, for us to print.
+func plain(id string) bool {
+	return id != "" && len(id) < 40 && strings.Trim(id, "0123456789abcdefghijklmnopqrstuvwxyz-") == ""
 }
 
 // owner is the user who made a file, "" for ourselves.
