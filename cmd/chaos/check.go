@@ -39,7 +39,8 @@ Exits with 2 on any error, with 0 otherwise. "chaos explain CODE" explains a mes
 			return err
 		},
 	}
-	c.Flags().StringVar(&f.format, "format", "text", "how to write it: `text, json` or github")
+	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the output: text, json or github")
+	c.RegisterFlagCompletionFunc("format", fixed("text", "json", "github"))
 	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 2 on warnings too")
 	return c
 }

@@ -51,8 +51,8 @@ Exits with 0 when the script fits this machine, with 2 when a run would be refus
 	s := &f.script
 	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the output: text, json or md")
 	c.Flags().StringArrayVarP(&s.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
-	c.Flags().StringVar(&s.file, "params", "", "take parameters from a JSON or YAML `FILE`")
-	c.Flags().StringVar(&s.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read")
+	c.Flags().StringVar(&s.file, "params", "", paramsHelp)
+	c.Flags().StringVar(&s.secrets, "secrets", "", secretsHelp)
 	c.Flags().StringVar(&s.runs, "runs", "", runsHelp)
 	c.Flags().BoolVarP(&s.yes, "yes", "y", false, "as if every question of the script (ask) were answered with yes")
 	c.Flags().StringArrayVar(&s.selected.only, "only", nil, "plan only the experiment with this `TITLE` (repeatable)")
