@@ -27,7 +27,7 @@ type Sample struct {
 	Running  bool           `chaos:"running" help:"it exists and has not ended; true also while it is paused"`
 	Paused   bool           `chaos:"paused" help:"it is stopped, by a signal or by a tracer such as process.pause"`
 	Pid      *int           `chaos:"pid" help:"its present process id; absent while it does not run"`
-	Restarts *int           `chaos:"restarts" help:"how often it was started after the first time; only of a process that the script started"`
+	Restarts *int           `chaos:"restarts,kept" help:"how often it was started after the first time; only of a process that the script started"`
 	ExitCode *int           `chaos:"exit_code" help:"of its latest end: its exit code, or 128 and the number of the signal that ended it; only of a process that the script started and that has ended"`
 	Signal   *string        `chaos:"signal" help:"the signal of its latest end, such as KILL, also told from an exit code above 128; absent where it exited by itself"`
 	Uptime   *time.Duration `chaos:"uptime" help:"how long ago it was started, the latest time; absent while it does not run"`
