@@ -50,6 +50,9 @@ var machineDependent = []struct {
 }
 
 func withoutMachine(text string) string {
+	if here, err := os.Getwd(); err == nil { // where the project was cloned to
+		text = strings.ReplaceAll(text, filepath.Dir(filepath.Dir(here)), "/chaos")
+	}
 	for _, m := range machineDependent {
 		text = m.pattern.ReplaceAllString(text, m.instead)
 	}
