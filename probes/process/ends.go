@@ -18,7 +18,7 @@ type ends struct {
 	alive *oom.Case // of the process that runs
 	open  *oom.Case // of the latest that ended, until it is known how
 	until time.Time
-	oom   *bool // of the latest end
+	oom   *bool // of the latest end; nil before anybody was seen
 }
 
 // look takes note of who runs now, if anybody does, and gives the answer for the latest that ended.
@@ -30,6 +30,9 @@ func (e *ends) look(p target.Process, runs bool) *bool {
 		e.open, e.alive, e.until, e.oom = e.alive, nil, now.Add(oom.Patience), nil
 	}
 	if runs && (e.alive == nil || !e.of.Same(p.Identity())) { // a port can change hands between two that live
+		if e.of.ID == "" {
+			e.oom = oom.No.Bool()
+		}
 		e.of, e.alive = p.Identity(), e.watch.Begin()
 		e.alive.Pid = p.Pid
 	}

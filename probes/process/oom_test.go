@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chaos/lang/value"
+	"chaos/probes"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/hold"
 	"chaos/runtime/target"
@@ -69,12 +70,17 @@ func supervisedProcess(t *testing.T, restart bool, script string, words ...strin
 	return p
 }
 
-// soon waits for the answer: another process of this machine may just have been killed for its memory, and then the kernel's
-// log gets the time to name it.
-func soon(t *testing.T, take func() value.Value) value.Value {
+// ended waits until an end is known, and who brought it: another process of this machine may just have been killed for its
+// memory, and then the kernel's log gets the time to name it.
+func ended(t *testing.T, s probes.Sampler) value.Value {
 	t.Helper()
 	var v value.Value
-	within(t, 20*time.Second, "it is known who did it", func() bool { v = take(); return !v.Get("oom_killed").IsMissing() })
+	within(t, 20*time.Second, "its end is known", func() bool {
+		v = sample(t, s)
+		supervised := !v.Get("restarts").IsMissing()
+		over := !supervised && !v.Get("running").Bool() || !v.Get("exit_code").IsMissing()
+		return over && !v.Get("oom_killed").IsMissing()
+	})
 	return v
 }
 
@@ -85,14 +91,14 @@ func TestAHogIsOOMKilledAndABystanderIsNot(t *testing.T) {
 	s := open(t, "process.state", map[string]value.Value{"process": value.HandleOf(p)})
 	id, _ := p.Identity()
 	confine(t, id)
-	if v := sample(t, s); !v.Get("running").Bool() || !v.Get("oom_killed").IsMissing() {
+	if v := sample(t, s); !v.Get("running").Bool() || v.Get("oom_killed").IsMissing() || v.Get("oom_killed").Bool() {
 		t.Error(v)
 	}
 	os.WriteFile(flag, nil, 0o600)
 	within(t, 20*time.Second, "killed", func() bool { return !id.Alive() })
 	os.Remove(flag) // what is started anew is not in the cgroup
 	within(t, 20*time.Second, "restarted", func() bool { return sample(t, s).Get("restarts").Float() >= 1 })
-	v := soon(t, func() value.Value { return sample(t, s) })
+	v := ended(t, s)
 	if !v.Get("oom_killed").Bool() || v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" || !v.Get("running").Bool() {
 		t.Error(v)
 	}
@@ -106,7 +112,7 @@ func TestASIGKILLOfOursIsNoOOM(t *testing.T) {
 	s := open(t, "process.state", map[string]value.Value{"process": value.HandleOf(p)})
 	id, _ := p.Identity()
 	id.Signal(unix.SIGKILL)
-	v := soon(t, func() value.Value { return sample(t, s) })
+	v := ended(t, s)
 	if v.Get("oom_killed").Bool() || v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" {
 		t.Error(v)
 	}
@@ -115,7 +121,7 @@ func TestASIGKILLOfOursIsNoOOM(t *testing.T) {
 func TestAnExitCodeOfAnOOMKillIsNone(t *testing.T) {
 	p := supervisedProcess(t, false, "exit 137")
 	s := open(t, "process.state", map[string]value.Value{"process": value.HandleOf(p)})
-	v := soon(t, func() value.Value { return sample(t, s) })
+	v := ended(t, s)
 	if v.Get("oom_killed").Bool() || v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" {
 		t.Error(v)
 	}
@@ -136,19 +142,19 @@ func TestTheEndOfAProcessOfSomebodyElse(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan struct{})
-		go func() { cmd.Wait(); close(ended) }()
-		t.Cleanup(func() { cmd.Process.Kill(); <-ended })
+		reaped := make(chan struct{})
+		go func() { cmd.Wait(); close(reaped) }()
+		t.Cleanup(func() { cmd.Process.Kill(); <-reaped })
 		id, err := target.ProcessIdentity(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, "process.state", map[string]value.Value{"pid": value.NumberOf(float64(id.Pid()))})
-		if v := sample(t, s); !v.Get("running").Bool() || !v.Get("oom_killed").IsMissing() {
+		if v := sample(t, s); !v.Get("running").Bool() || v.Get("oom_killed").IsMissing() || v.Get("oom_killed").Bool() {
 			t.Error(v)
 		}
 		c.end(id)
-		v := soon(t, func() value.Value { return sample(t, s) })
+		v := ended(t, s)
 		if v.Get("running").Bool() || v.Get("oom_killed").Bool() != c.want || !v.Get("exit_code").IsMissing() {
 			t.Errorf("want %v: %s", c.want, v)
 		}

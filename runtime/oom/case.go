@@ -27,6 +27,7 @@ type Watch struct {
 	log    *kmsg.Log   // nil where it may not be read
 	named  map[int]int // who was ended, and after which Begin that was read
 	begun  int         // how often Begin was called
+	seen   uint64      // how many the log has named
 	layout cgroup.Layout
 	count  func() (uint64, bool)
 }
@@ -58,14 +59,12 @@ func (w *Watch) Logged() bool { return w.log != nil }
 
 // drain reads what the log has to say by now; false where that may not be all.
 func (w *Watch) drain() bool {
-	if w.log == nil {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	return w.log.Drain(ctx, func(text string) {
 		if k, ok := Victim(text); ok {
 			w.named[k.Pid] = w.begun
+			w.seen++
 		}
 	}) == nil
 }
@@ -91,9 +90,10 @@ type Case struct {
 	Pid int // of the process; set once that is known
 
 	watch    *Watch
-	number   int
-	complete bool // the log could be read so far
-	lost     int  // of the log, when the case began
+	number   int    // which Begin it came from
+	seen     uint64 // of the watch, when the case began
+	lost     int    // of the log, when the case began
+	complete bool   // the log could be read so far
 	old, now counts
 }
 
@@ -108,15 +108,17 @@ type counts struct {
 
 // Begin is for a process that starts now: what the log said before is of others, who had its pid.
 func (w *Watch) Begin() *Case {
-	c := &Case{watch: w, complete: w.drain()}
-	w.begun++
-	c.number = w.begun
-	if w.log != nil {
-		c.lost = w.log.Lost()
-	}
+	c := &Case{watch: w}
+	// The count first: what is counted is logged later.
 	c.now.at = time.Now()
 	c.now.kills, c.now.counted = w.count()
 	c.old = c.now
+	if w.log != nil {
+		c.complete = w.drain()
+		c.lost = w.log.Lost()
+	}
+	w.begun++
+	c.number, c.seen = w.begun, w.seen
 	return c
 }
 
@@ -164,17 +166,21 @@ func (v Verdict) Bool() *bool {
 // Ended answers once the process has ended. Foreign means that a SIGKILL ended it which nobody of us sent: then the counter
 // of its cgroup is evidence too, where there is no log. Last means not to wait for the log any more.
 func (c *Case) Ended(foreign, last bool) Verdict {
-	if kills, ok := c.watch.count(); ok && c.old.counted && kills == c.old.kills {
+	kills, ok := c.watch.count()
+	counted := ok && c.old.counted
+	if counted && kills == c.old.kills {
 		return No // it ended nobody on this machine
 	}
 	if c.watch.log != nil {
-		read := c.watch.drain()
+		read := c.watch.drain() && c.complete && c.watch.log.Lost() == c.lost
 		switch {
 		case c.watch.named[c.Pid] >= c.number:
 			return Yes
+		case counted && c.watch.seen-c.seen >= kills-c.old.kills:
+			return No // everybody that it ended is named
 		case !last:
 			return Later
-		case read && c.complete && c.watch.log.Lost() == c.lost:
+		case read:
 			return No
 		}
 		return Unknown
