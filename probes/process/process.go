@@ -31,7 +31,7 @@ type Sample struct {
 	Restarts *int           `chaos:"restarts" help:"how often it was started after the first time; only of a process that the script started"`
 	ExitCode *int           `chaos:"exit_code" help:"of its latest end: its exit code, or 128 and the number of the signal that ended it; only of a process that the script started and that has ended"`
 	Signal   *string        `chaos:"signal" help:"the signal of its latest end, such as KILL, also told from an exit code above 128; absent where it exited by itself"`
-	OOM      *bool          `chaos:"oom_killed" help:"whether the kernel's OOM killer brought its latest end, by the kernel's log or else the counters of the machine and of its cgroup; false before an end; absent where they do not tell, and of a process that was never seen"`
+	OOM      *bool          `chaos:"oom_killed" help:"whether the kernel's OOM killer brought its latest end, by the kernel's log, which is root's, or else the counters of the machine and of its cgroup; false before an end; absent where they do not tell, and of a process that was never seen"`
 	Uptime   *time.Duration `chaos:"uptime" help:"how long ago it was started, the latest time; absent while it does not run"`
 }
 
@@ -40,7 +40,6 @@ func state() probes.Probe {
 		Name:    "process.state",
 		Summary: "Tells whether a process runs, how it ended, and whether the OOM killer did it; that nothing matches is a sample too: it does not run.",
 		Example: `probe db = process.state(port: 5432) every 500ms`,
-		Needs:   []spec.Need{{Kind: "kernel", Name: "/dev/kmsg", Install: "for `oom_killed`, where the counters leave it open: run as root"}},
 	}, openState)
 }
 
