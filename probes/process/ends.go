@@ -47,3 +47,9 @@ func (e *ends) look(p target.Process, runs bool) *bool {
 	}
 	return e.oom
 }
+
+func (e *ends) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.watch.Close()
+}

@@ -49,7 +49,7 @@ func openState(_ context.Context, _ env.Env, in stateArgs) (probes.Take[Sample],
 		return w.take, nil, nil // its supervisor knows how it ended
 	}
 	w.ends = &ends{watch: oom.NewWatch()}
-	return w.take, w.ends.watch.Close, nil
+	return w.take, w.ends.close, nil
 }
 
 // watch takes samples of one selector.

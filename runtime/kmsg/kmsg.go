@@ -1,4 +1,4 @@
-// Package kmsg reads the kernel's log from now on.
+// Package kmsg reads what the kernel logs.
 package kmsg
 
 import (
@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Log is what the kernel logs from now on. The form is in Documentation/ABI/testing/dev-kmsg of the kernel: each read
+// Log is what the kernel logs after Open. The form is in Documentation/ABI/testing/dev-kmsg of the kernel: each read
 // gives one message, "6,339,5140900,-;NET: Registered protocol family 10", then lines of " KEY=value".
 type Log struct {
 	read  func([]byte) (int, error)
@@ -27,25 +27,20 @@ type Log struct {
 // Path is where the log is.
 const Path = "/dev/kmsg"
 
-// OpenError is why the log cannot be opened, and what to do.
-type OpenError struct{ text string }
-
-func (e *OpenError) Error() string { return e.text }
-
-// Open starts at the end: what is in the log now is the past.
+// Open starts at the end: what is in the log now is the past. An error says what to do.
 func Open(path string) (*Log, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		return nil, &OpenError{path + ", the kernel's log, is for root or CAP_SYSLOG only: run as root, or set kernel.dmesg_restrict=0"}
+		return nil, fmt.Errorf("%s, the kernel's log, is for root or CAP_SYSLOG only: run as root, or set kernel.dmesg_restrict=0", path)
 	case errors.Is(err, unix.ENOENT):
-		return nil, &OpenError{"there is no " + path + ", the kernel's log: in a container, hand it in"}
+		return nil, fmt.Errorf("there is no %s, the kernel's log: in a container, hand it in", path)
 	case err != nil:
-		return nil, &OpenError{fmt.Sprintf("%s, the kernel's log, cannot be read: %s", path, filefail.Why(err))}
+		return nil, fmt.Errorf("%s, the kernel's log, cannot be read: %s", path, filefail.Why(err))
 	}
 	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
 		unix.Close(fd)
-		return nil, &OpenError{fmt.Sprintf("%s, the kernel's log, has no end to begin at: %s", path, filefail.Why(err))}
+		return nil, fmt.Errorf("%s, the kernel's log, has no end to begin at: %s", path, filefail.Why(err))
 	}
 	return &Log{read: func(b []byte) (int, error) { return unix.Read(fd, b) }, close: func() error { return unix.Close(fd) }}, nil
 }

@@ -46,12 +46,13 @@ func NewWatch() *Watch {
 	return w
 }
 
-// Close closes the log.
+// Close closes the log; what is asked afterwards is answered without it.
 func (w *Watch) Close() error {
-	if w.log == nil {
+	log := w.log
+	if w.log = nil; log == nil {
 		return nil
 	}
-	return w.log.Close()
+	return log.Close()
 }
 
 // Logged tells whether the log can be read: then a Case needs no Look.
