@@ -55,19 +55,6 @@ func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
 	refused(t, err, "the disk reports an error")
 }
 
-func TestAKernelThatLogsInALoopIsNoReasonToHang(t *testing.T) {
-	n := 0
-	log := kmsg.Of(func(b []byte) (int, error) {
-		n++
-		return copy(b, fmt.Sprintf("6,%d,1,-;again\n", n)), nil
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := log.Drain(ctx, func(string) {}); err != context.DeadlineExceeded || log.Lost() != 0 {
-		t.Error(err, log.Lost())
-	}
-}
-
 func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
 	faulttest.Root(t)
 	out, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
