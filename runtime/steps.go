@@ -414,12 +414,22 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
 	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
 	f.records = slices.DeleteFunc(f.records, func(r record) bool {
-		if final := b.phase == event.Rollback && err == nil; !final && !slices.Contains(got.Void, r.id) {
+		switch {
+		case slices.Contains(got.Void, r.id):
+			x.spare(r, lasts)
+		case b.phase == event.Rollback && err == nil: // its steps are final
+			x.void(r)
+		default:
 			return false
 		}
-		x.void(id, r)
 		return true
 	})
+	for i, r := range f.records {
+		if r.step != id { // it was another step's, and void
+			f.records[i].step = id
+			x.stream.Emit(event.UndoState{ID: r.id, Step: id, State: "intended", Text: s.Text})
+		}
+	}
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
 		b.scope.push(f)
 	}

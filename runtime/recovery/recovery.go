@@ -149,10 +149,15 @@ func Read(dir string) (*Run, error) {
 		case "abort":
 			r.Aborting = true
 		case "undo_state":
-			var d struct{ ID, State string }
+			var d struct {
+				ID, State, Text string
+				Step            int
+			}
 			json.Unmarshal(l.Data, &d)
 			if i, ok := open[d.ID]; ok {
-				r.Open[i].State = d.State
+				if r.Open[i].State = d.State; d.State == "intended" { // by another step than at first
+					r.Open[i].Step, r.Open[i].Text = d.Step, d.Text
+				}
 			}
 		}
 	}
