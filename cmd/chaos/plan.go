@@ -133,13 +133,13 @@ func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 	return code, nil
 }
 
-// near suggests the word that may have been meant.
 // noFormat refuses a --format that a command does not have.
 func noFormat(format string, formats []string) error {
 	last := len(formats) - 1
 	return fmt.Errorf("--format is %s or %s, not %q%s", strings.Join(formats[:last], ", "), formats[last], format, near(format, formats))
 }
 
+// near suggests the word that may have been meant.
 func near(word string, among []string) string {
 	if n, ok := diag.Nearest(word, among); ok {
 		return fmt.Sprintf(" (did you mean %s?)", n)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +215,22 @@ func TestWhatAnEventuallySaysAsTimePasses(t *testing.T) {
 	says(5.1, "checks ✗ eventually up within 3s false longer than 3s")
 	m.at(6, event.CheckState{Section: "hypothesis", Text: c.Text, State: "true"})
 	says(7, "checks ✗ eventually up within 3s false longer than 3s")
+}
+
+func TestAValueThatANotTurnsRoundHasItsName(t *testing.T) {
+	m := tell()
+	m.at(0, event.ExperimentStarted{Title: "x", Checks: []event.Claim{
+		{Section: "steady", Kind: "expect", Text: "expect not state.paused", Reads: []string{"state.paused"}},
+		{Section: "steady", Kind: "expect", Text: "expect state.running", Reads: []string{"state.running"}}},
+		Watched: []event.Watched{{Text: "state.paused", Probe: "state", Path: []string{"paused"}, Read: true}, {Text: "state.running", Probe: "state", Path: []string{"running"}, Read: true}}},
+		event.PhaseEntered{Phase: event.Before})
+	m.at(0.1, sample("state", value.StructValue(value.StructOf("state", value.Field{Name: "paused", Type: value.TBool}, value.Field{Name: "running", Type: value.TBool}), map[string]value.Value{"paused": value.BoolOf(false), "running": value.BoolOf(true)})))
+	text := board(m, 0.2, live.Size{Width: 100, Height: 30})
+	for _, want := range []string{`expect not state\.paused +state\.paused = false\n`, `expect state\.running +true\n`} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
 }
 
 func TestSparksScaleAndShowGaps(t *testing.T) {

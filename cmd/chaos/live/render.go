@@ -230,8 +230,12 @@ func (r *renderer) faultRows() []row {
 
 // fill keeps the height of a section for as long as a phase lasts.
 func (r *renderer) fill(rows []row, n int) []row {
+	none := r.paint("dim", "–")
 	for len(rows) < n {
-		rows = append(rows, row{text: r.paint("dim", "–")})
+		if len(rows) > 0 {
+			none = ""
+		}
+		rows = append(rows, row{text: none})
 	}
 	return rows
 }

@@ -128,7 +128,7 @@ func factKind(kind string) string {
 // judge says how a check stands.
 func (r *renderer) judge(c *check) (mark, kind, fact string) {
 	lasted := max(r.now-c.since, 0)
-	values := r.values(c.Reads)
+	values := r.values(c)
 	if c.Section == "guard" {
 		switch {
 		case c.trips:
@@ -163,14 +163,14 @@ func (r *renderer) judge(c *check) (mark, kind, fact string) {
 	return "✓", "good", values
 }
 
-// values are the latest of what a check reads.
-func (r *renderer) values(reads []string) string {
+// values are the latest of what a check reads, with names where there are several, or where a `not` turns the only one round.
+func (r *renderer) values(c *check) string {
 	var parts []string
-	for _, text := range reads {
+	for _, text := range c.Reads {
 		for _, s := range r.m.values {
 			if s.Text == text && s.sampled && !s.latest.IsMissing() {
 				value := s.latest.Short()
-				if len(reads) > 1 {
+				if len(c.Reads) > 1 || strings.Contains(c.Text, "not "+text) {
 					value = text + " = " + value
 				}
 				parts = append(parts, value)
