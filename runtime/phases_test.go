@@ -265,3 +265,13 @@ func TestAnUnwritableRunFolderStopsTheRunBeforeItStarts(t *testing.T) {
 		}
 	}, func(_ *story, o *Options) { o.RunsDir = file })
 }
+
+func TestAStepWithoutAValueNamesWhatHasNoData(t *testing.T) {
+	play(t, `probe p = fake.pattern("1x"); steady { expect sure }; inject { fake.break("a"); wait 2s; fake.destroy("it says ${p}, and the target is ${1 + 1}") }`, func(s *story) {
+		s.wantExit(5)
+		steps := all[event.StepEnded](s)
+		if got := steps[len(steps)-1].Error; !strings.HasPrefix(got, "`p` has no value: ") {
+			t.Errorf("the step says %q", got)
+		}
+	})
+}

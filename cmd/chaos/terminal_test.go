@@ -84,3 +84,21 @@ NOT RESTORED  refuted · completed · 0.0s
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestACheckThatStandsThereIsNotToldAgain(t *testing.T) {
+	failed := event.CheckJudged{Section: "steady", Kind: "expect", Text: "expect door.ok", Result: "refuted", At: event.Place{File: "a.chaos", Line: 11, Col: 12}, Operands: []event.Operand{{Text: "door.ok", Value: "false"}}}
+	got := tellLines(noWidth,
+		event.PhaseEntered{Phase: event.Before}, failed, event.PhaseEnded{Phase: event.Before, Detail: "expect door.ok (false in 1 of 1 evaluation)"},
+		event.PhaseEntered{Phase: event.After}, event.PhaseEnded{Phase: event.After, Detail: "expect door.ok (false in 1 of 1 evaluation)"},
+	)
+	want := `   1.5s  before
+   1.5s    ✗ expect door.ok  a.chaos:11:12
+               door.ok = false
+   1.5s    ✗ not steady
+   1.5s  after  does the steady state come back?
+   1.5s    ✗ not steady: expect door.ok (false in 1 of 1 evaluation)
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
