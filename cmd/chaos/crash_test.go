@@ -396,10 +396,8 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	}
 	ran, _ := os.ReadDir(filepath.Join(p.runs, "chaos", "runs"))
 	for _, r := range ran {
-		for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
-			if left, _ := filepath.Glob(pattern + r.Name() + "*"); len(left) > 0 {
-				t.Errorf("cgroups are left: %v", left)
-			}
+		if left := cgroupsOf(r.Name()); len(left) > 0 {
+			t.Errorf("cgroups are left: %v", left)
 		}
 	}
 	if out, _ := p.chaos("runs"); strings.Contains(out, "unrecovered") != strings.Contains(c.name, "an undo that") {
@@ -413,4 +411,13 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 			}
 		}
 	}
+}
+
+// cgroupsOf lists the cgroups that the faults of a run have made.
+func cgroupsOf(run string) (out []string) {
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
+		found, _ := filepath.Glob(pattern + run + "*")
+		out = append(out, found...)
+	}
+	return out
 }

@@ -180,6 +180,22 @@ func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
 	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
 }
 
+// A stressor is the helper's, so only the end of a hung runner ends it; and then the guardian removes its cgroup.
+func TestAHungRunnerIsEndedWhenAStressorWithACgroupOutlivesItsTime(t *testing.T) {
+	needRoot(t)
+	script, _ := scene(t, "    process.fork(50) for 1s")
+	p := startChaos(t, "script", script)
+	p.until("step_ended", `"done"`)
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	if len(cgroupsOf(p.theRun().ID)) == 0 {
+		t.Fatal("there is no cgroup of the fault")
+	}
+	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
+	if left := cgroupsOf(p.theRun().ID); len(left) > 0 || len(p.theRun().Open) > 0 {
+		t.Errorf("left: %v %+v", left, p.theRun().Open)
+	}
+}
+
 func readAll(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

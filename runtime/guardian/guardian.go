@@ -327,6 +327,8 @@ func (g *guard) undo(list []recovery.Open, why string) bool {
 			if left.Manual != "" {
 				say("by hand: %s", left.Manual)
 			}
+			delete(g.deadlines, o.ID) // tried again when the runner has died
+			continue
 		}
 		g.drop(o.ID)
 	}

@@ -151,7 +151,9 @@ func Read(dir string) (*Run, error) {
 		case "undo_state":
 			var d struct{ ID, State string }
 			json.Unmarshal(l.Data, &d)
-			if i, ok := open[d.ID]; ok {
+			i, ok := open[d.ID]
+			// The guardian may fail at what the runner, only late, undoes meanwhile: that it is gone was seen.
+			if ok && !(r.Open[i].State == "reverted" && (d.State == "reverting" || d.State == "failed")) {
 				r.Open[i].State = d.State
 			}
 		}
