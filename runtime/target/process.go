@@ -23,8 +23,7 @@ type Process struct {
 	Start   uint64 // clock ticks since boot
 	Threads int
 	Kernel  bool // a kernel thread
-
-	flags int
+	Exiting bool // on its way to its end
 }
 
 // ErrGone says that a process does not exist (any more), or that its pid belongs to another one by now.
@@ -47,7 +46,7 @@ func Ending(pid int) bool {
 	if err != nil {
 		return false
 	}
-	if p.Zombie() || p.flags&exiting != 0 {
+	if p.Zombie() || p.Exiting {
 		return true
 	}
 	status, _ := os.ReadFile(dir + "/status")
@@ -86,7 +85,7 @@ func parseStat(data []byte) (Process, error) {
 	return Process{
 		Pid: num(strings.TrimSpace(string(data[:open]))), PPid: num(f[1]), Group: num(f[2]), Session: num(f[3]),
 		State: f[0][0], Comm: string(data[open+1 : end]), Start: start, Threads: num(f[17]), Kernel: num(f[6])&kernelThread != 0,
-		flags: num(f[6]),
+		Exiting: num(f[6])&exiting != 0,
 	}, nil
 }
 
