@@ -9,6 +9,7 @@ import (
 	"chaos/actions"
 	"chaos/lang/diag"
 	"chaos/lang/spec"
+	"chaos/runtime/command"
 	"chaos/runtime/event"
 	"chaos/runtime/guardian"
 	"chaos/runtime/recovery"
@@ -92,6 +93,7 @@ func (r *Run) farewell() {
 	r.mu.Unlock()
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
+	command.EndLitter(r.dir)
 	if r.guardian != nil {
 		select {
 		case <-r.guardian.Died(): // that is known, and said

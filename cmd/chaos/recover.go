@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"chaos/lang/value"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
 	"chaos/runtime/hold"
@@ -110,6 +111,9 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 			return exitUsage, fmt.Errorf("run %s is alive (pid %d): `chaos stop %s` ends it, and undoes everything", r.ID, r.Pid, r.ID)
 		case r.Alive && len(r.Open) > 0:
 			fmt.Fprintf(out, "run %s is alive (pid %d), with %s in place: left alone; `chaos stop %s` ends it\n", r.ID, r.Pid, plural(len(r.Open), "fault"), r.ID)
+		}
+		if !r.Alive && !r.Guarded && !r.Ended {
+			command.EndLitter(r.Dir)
 		}
 		if !r.Unrecovered() {
 			continue

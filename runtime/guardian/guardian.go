@@ -216,7 +216,9 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 		select {
 		case m, ok := <-lines:
 			if !ok {
-				return g.finish("the runner has died")
+				code := g.finish("the runner has died")
+				command.EndLitter(g.hello.RunDir)
+				return code
 			}
 			if m.Farewell {
 				return 0

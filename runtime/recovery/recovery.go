@@ -205,7 +205,7 @@ func List(runs string) ([]*Run, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the folder of runs %s: %s", runs, filefail.Why(err))
 	}
 	var out []*Run
 	for _, e := range slices.Backward(entries) {
