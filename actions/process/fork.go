@@ -63,6 +63,8 @@ func (in forkArgs) room(above []string) (keep int, err error) {
 		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, and %d have to stay; free some, or raise the limit of the container (pids.max)", in.Count, room, keep)
 	case in.Count > fits:
 		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, of which %d have to stay; write at most %d", in.Count, room, keep, fits)
+	case memory == 0:
+		return 0, fmt.Errorf("`count: %d` is too many: there is no memory to spare for any, of the %s that are available", in.Count, value.SizeOf(float64(available)).Short())
 	case in.Count > memory:
 		return 0, fmt.Errorf("`count: %d` is too many for the memory that is available; write at most %d", in.Count, memory)
 	}

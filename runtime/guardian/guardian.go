@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -121,9 +122,19 @@ func Start(command []string, runDir, scriptDir string, started time.Time) (*Clie
 	if err != nil {
 		c.pipe.Close()
 		c.cmd.Process.Kill()
+		if said := firstLine(log.Name()); said != "" {
+			err = fmt.Errorf("it has ended, and said: %s", said)
+		}
 		return nil, err
 	}
 	return c, nil
+}
+
+// firstLine is what a guardian that could not start has said: of a crash, the first line tells why.
+func firstLine(path string) string {
+	data, _ := os.ReadFile(path)
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.TrimSpace(line)
 }
 
 func (c *Client) send(m message) error {
