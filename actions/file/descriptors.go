@@ -20,8 +20,8 @@ import (
 
 type descriptorsArgs struct {
 	target.Selector
-	Count *int `chaos:"count,group=target" help:"instead of a process: how many files to keep open, of those that the whole machine can have"`
-	Leave int  `chaos:"leave" default:"0" help:"of a process: how many more files it can still open"`
+	Count *int `chaos:"count,group=target" range:">=1" help:"instead of a process: how many files to keep open, of those that the whole machine can have"`
+	Leave int  `chaos:"leave" default:"0" range:">=0" help:"of a process: how many more files it can still open"`
 }
 
 func descriptors() actions.Action {
@@ -42,9 +42,6 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 			return actions.Plan{}, errors.New("`leave` is for a process: a process that is chosen can still open so many files; `count` says how many are kept open on the whole machine")
 		}
 		return planOpen(e, *in.Count)
-	}
-	if in.Leave < 0 {
-		return actions.Plan{}, fmt.Errorf("`leave: %d` makes no sense; write 0 or more", in.Leave)
 	}
 	found, err := in.Resolve(e.Pick, e.Rand)
 	if err != nil {
@@ -283,10 +280,7 @@ func room(count int) (keep int, err error) {
 	const each = 512 // bytes of the kernel's memory, with the table of descriptors
 	keep = max(1024, most/10)
 	fits := max(0, min(most-open-keep, int((available-stress.MemoryFloor(total))/each)))
-	switch {
-	case count < 1:
-		return 0, fmt.Errorf("`count: %d` makes no sense; write at least 1", count)
-	case count > fits:
+	if count > fits {
 		return 0, fmt.Errorf("`count: %d` is too many: %d of %d files are open, and %d have to remain possible; write at most %d", count, open, most, keep, fits)
 	}
 	return keep, nil

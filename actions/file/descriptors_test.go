@@ -239,10 +239,10 @@ func TestDescriptorsRefuses(t *testing.T) {
 	e := faulttest.Env(t)
 	id, _ := startOpener(t)
 	for want, args := range map[string]faulttest.Args{
-		"`count: 0` makes no sense":          {"count": "0"},
+		"`count: 0` must be":                 {"count": "0"},
 		"`count: 1000000000000` is too many": {"count": "1000000000000"},
 		"`leave` is for a process":           {"count": "10", "leave": "2"},
-		"`leave: -1` makes no sense":         {"pid": id.ID, "leave": "-1"},
+		"`leave: -1` must be":                {"pid": id.ID, "leave": "-1"},
 		"selects no process that may be":     {"pid": "1"},
 	} {
 		faults.Refused(t, e, "file.descriptors", args, want)

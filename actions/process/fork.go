@@ -13,8 +13,8 @@ import (
 )
 
 type forkArgs struct {
-	Count int          `chaos:"count,required,positional" help:"how many processes; they do nothing but exist"`
-	Rate  *value.RateV `chaos:"rate" help:"how many of them end and are forked anew each second; without it all stay"`
+	Count int          `chaos:"count,required,positional" range:">=1" help:"how many processes; they do nothing but exist"`
+	Rate  *value.RateV `chaos:"rate" range:">0/s <=1000/s" help:"how many of them end and are forked anew each second; without it all stay"`
 }
 
 func fork() actions.Action {
@@ -37,7 +37,6 @@ const (
 	crew = 64
 	// eachTakes is what one process takes of the kernel's memory, at most: its stack, its tables, its copy of a few pages.
 	eachTakes = 256 << 10
-	mostChurn = 1000 // a second
 )
 
 // room works out how many processes have to remain possible, and refuses a count that does not fit. above are the cgroups in
@@ -55,10 +54,6 @@ func (in forkArgs) room(above []string) (keep int, err error) {
 	fits := max(0, room-keep-crew)
 	memory := int(max(0, available-stress.MemoryFloor(total)) / eachTakes)
 	switch {
-	case in.Count < 1:
-		return 0, fmt.Errorf("`count: %d` makes no sense; write at least 1", in.Count)
-	case in.Rate != nil && (*in.Rate <= 0 || *in.Rate > mostChurn):
-		return 0, fmt.Errorf("`rate: %s` cannot be held; write more than 0, at most %d/s", value.RateOf(float64(*in.Rate)).Short(), mostChurn)
 	case fits == 0:
 		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, and %d have to stay; free some, or raise the limit of the container (pids.max)", in.Count, room, keep)
 	case in.Count > fits:
@@ -72,7 +67,7 @@ func (in forkArgs) room(above []string) (keep int, err error) {
 }
 
 func planFork(_ context.Context, e env.Env, in forkArgs) (actions.Plan, error) {
-	limits := cgroup.Limits{Pids: int64(max(0, in.Count) + crew)}
+	limits := cgroup.Limits{Pids: int64(in.Count + crew)}
 	above, missing, err := cgroup.Design("", limits)
 	if err != nil {
 		return actions.Plan{}, err

@@ -169,11 +169,7 @@ func TestADamagedJournalIsNoCleanOne(t *testing.T) {
 			syscall.Kill(guard, syscall.SIGSTOP)
 			p.cmd.Process.Kill()
 			syscall.Kill(guard, syscall.SIGKILL)
-			// A process that is being killed is no more to be seen when its last threads still hold its locks.
-			waitFor(t, "both to be gone", func() bool {
-				r := p.theRun()
-				return len(p.living()) == 0 && !r.Alive && !r.Guarded
-			})
+			waitFor(t, "both to be gone", p.dead)
 			path := filepath.Join(p.theRun().Dir, "journal.jsonl")
 			if err := os.WriteFile(path, []byte(damage(readAll(t, path))), 0o600); err != nil {
 				t.Fatal(err)

@@ -371,7 +371,6 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 		t.Errorf("exit %d, want one of %v", code, c.codes)
 	}
 	if strings.Contains(c.name, "then recover") {
-		waitFor(t, "both to be gone", func() bool { return p.find("guard") == 0 && p.find("script") == 0 })
 		if out, rc := p.chaos("recover"); rc != 0 {
 			t.Errorf("recover: %d %s", rc, out)
 		}

@@ -44,6 +44,13 @@ func (p *chaosProcess) theRun() *recovery.Run {
 	return list[0]
 }
 
+// dead tells that nobody of the run lives, or holds its locks: a process that is being killed is no more to be seen when its
+// last threads still do.
+func (p *chaosProcess) dead() bool {
+	r := p.theRun()
+	return len(p.living()) == 0 && !r.Alive && !r.Guarded
+}
+
 // pidOf finds the process of the run with an argument, such as the guardian's `guard`.
 func (p *chaosProcess) pidOf(arg string) int {
 	p.t.Helper()
@@ -123,7 +130,7 @@ func TestRecoverAfterBothWereKilled(t *testing.T) {
 	syscall.Kill(guard, syscall.SIGSTOP)
 	p.cmd.Process.Kill()
 	syscall.Kill(guard, syscall.SIGKILL)
-	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	waitFor(t, "both to be gone", p.dead)
 	if n := len(marked(dir)); n != 2 {
 		t.Fatalf("%d marks are left, the test wants 2", n)
 	}
@@ -331,7 +338,7 @@ func TestAnUndoWithASecretSurvivesTheCrashAndTheSecretDoesNot(t *testing.T) {
 	syscall.Kill(guard, syscall.SIGSTOP)
 	p.cmd.Process.Kill()
 	syscall.Kill(guard, syscall.SIGKILL)
-	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	waitFor(t, "both to be gone", p.dead)
 	if out, code := p.chaos("recover"); code != 0 {
 		t.Errorf("recover: %d %s", code, out)
 	}

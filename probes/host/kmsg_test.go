@@ -12,6 +12,7 @@ import (
 
 	"chaos/lang/value"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/kmsg"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
@@ -19,8 +20,8 @@ import (
 )
 
 // spoken is a log whose reads give these, one after the other, and then nothing.
-func spoken(list ...any) *kmsg {
-	return &kmsg{read: func(b []byte) (int, error) {
+func spoken(list ...any) *kmsg.Log {
+	return kmsg.Of(func(b []byte) (int, error) {
 		if len(list) == 0 {
 			return 0, unix.EAGAIN
 		}
@@ -30,7 +31,7 @@ func spoken(list ...any) *kmsg {
 			return 0, err
 		}
 		return copy(b, next.(string)), nil
-	}}
+	})
 }
 
 func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
@@ -52,19 +53,6 @@ func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
 	}
 	_, err = matching(spoken(unix.EIO), regexp.MustCompile("x"))(t.Context())
 	refused(t, err, "the disk reports an error")
-}
-
-func TestAKernelThatLogsInALoopIsNoReasonToHang(t *testing.T) {
-	n := 0
-	log := &kmsg{read: func(b []byte) (int, error) {
-		n++
-		return copy(b, fmt.Sprintf("6,%d,1,-;again\n", n)), nil
-	}}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := log.drain(ctx, func(string) {}); err != context.DeadlineExceeded || log.lost != 0 {
-		t.Error(err, log.lost)
-	}
 }
 
 func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
