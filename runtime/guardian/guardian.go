@@ -292,7 +292,7 @@ func (g *guard) overdue() {
 	for _, o := range g.open {
 		if d, ok := g.deadlines[o.ID]; ok && d+int64(DeadlineGrace) <= now {
 			late = append(late, o)
-			hung = hung || o.Undo.Lifetime == actions.Kernel
+			hung = hung || o.Undo.Lifetime == actions.Kernel || o.Undo.Held
 		}
 	}
 	switch {
