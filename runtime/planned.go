@@ -461,7 +461,7 @@ func (x *experiment) originOf(e *expr.Expr, in inside, v *vars) origin {
 		from, ok := in.names[name]
 		switch {
 		case !ok && (x.isProbe(name) || name == "steady" || name == "before" || name == "during"):
-			return origin{WhenReached, "`" + e.Text() + "` is measured when it is reached"}
+			return origin{WhenReached, "what it reads is measured"}
 		case !ok:
 			return origin{when: WhenReached}
 		case from.when == WhenReached || out.why == "":

@@ -121,7 +121,7 @@ func (x *experiment) composite(ctx context.Context, b block, s *check.Composite)
 	for _, a := range s.Args {
 		v := x.eval(a.Value, b.vars, time.Time{})
 		if v.IsMissing() {
-			return &stepError{text: s.Text, err: fmt.Errorf("`%s` has no value: %s", a.Name, v.Why())}
+			return &stepError{text: s.Text, err: fmt.Errorf("`%s` has no value: %s", x.missing(a.Value, b.vars, a.Name), v.Why())}
 		}
 		args.set(a.Name, v)
 	}
@@ -579,11 +579,24 @@ func (x *experiment) arguments(c *check.Call, v *vars) (args map[string]value.Va
 		}
 		val := x.eval(e, v, time.Time{})
 		if val.IsMissing() {
-			return nil, fmt.Sprintf("`%s` has no value: %s", p.Name, val.Why())
+			return nil, fmt.Sprintf("`%s` has no value: %s", x.missing(e, v, p.Name), val.Why())
 		}
 		args[p.Name] = val
 	}
 	return args, ""
+}
+
+// missing names what has no data in an expression: its first operand without, else what the expression is for.
+func (x *experiment) missing(e *expr.Expr, v *vars, otherwise string) string {
+	x.board.mu.Lock()
+	defer x.board.mu.Unlock()
+	env := x.board.env(v, time.Time{})
+	for _, o := range e.Operands() {
+		if o.Value(env).IsMissing() {
+			return o.Text
+		}
+	}
+	return otherwise
 }
 
 func lifetime(c *spec.Call, p actions.Plan) string {

@@ -21,10 +21,10 @@ type kernelLogArgs struct {
 
 // KernelLog is what the kernel said since the probe began.
 type KernelLog struct {
-	Count int         `chaos:"count" help:"messages that matched since the probe began; messages from before never count, and it never falls; /dev/kmsg"`
+	Count int         `chaos:"count,kept" help:"messages that matched since the probe began; messages from before never count, and it never falls; /dev/kmsg"`
 	Rate  value.RateV `chaos:"rate" help:"messages that matched, since the sample before"`
-	Last  *string     `chaos:"last" help:"the latest message that matched; absent before the first"`
-	Lost  int         `chaos:"lost" help:"messages of any kind that were overwritten before they could be read, so that count may be too low"`
+	Last  *string     `chaos:"last,kept" help:"the latest message that matched; absent before the first"`
+	Lost  int         `chaos:"lost,kept" help:"messages of any kind that were overwritten before they could be read, so that count may be too low"`
 }
 
 func kernelLog(r Root) probes.Probe {
