@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"chaos/lang/spec"
@@ -47,9 +48,8 @@ func kernelLog(r Root) probes.Probe {
 
 func matching(log *kmsg, match *regexp.Regexp) probes.Take[KernelLog] {
 	var out KernelLog
-	at := time.Now()
+	told, at := 0, time.Now() // the count of the latest sample, and when it was
 	return func(ctx context.Context) (KernelLog, error) {
-		before := out.Count
 		err := log.drain(ctx, func(text string) {
 			if match.MatchString(text) {
 				out.Count++
@@ -60,8 +60,8 @@ func matching(log *kmsg, match *regexp.Regexp) probes.Take[KernelLog] {
 			return KernelLog{}, err
 		}
 		now := time.Now()
-		out.Rate = value.RateV(float64(out.Count-before) / max(now.Sub(at), time.Millisecond).Seconds())
-		out.Lost, at = log.lost, now
+		out.Rate = value.RateV(float64(out.Count-told) / max(now.Sub(at), time.Millisecond).Seconds())
+		out.Lost, told, at = log.lost, out.Count, now
 		return out, nil
 	}
 }
@@ -88,18 +88,26 @@ func (p *logProbe[A, S]) Open(_ context.Context, e env.Env, args map[string]valu
 	if err != nil {
 		return nil, err
 	}
-	return &logSampler[S]{p.Spec().Result, take, log}, nil
+	return &logSampler[S]{t: p.Spec().Result, take: take, log: log}, nil
 }
 
 type logSampler[S any] struct {
 	t    *value.Type
 	take probes.Take[S]
-	log  *kmsg
+
+	mu     sync.Mutex // a run that ends closes the log while a sample may still read it; the number of a closed file is soon another's
+	log    *kmsg      // nil for none
+	closed bool
 }
 
 func (s *logSampler[S]) Timeout() time.Duration { return 0 }
 
 func (s *logSampler[S]) Sample(ctx context.Context) (value.Value, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return value.Value{}, errors.New("the probe is closed")
+	}
 	out, err := s.take(ctx)
 	if err != nil {
 		return value.Value{}, err
@@ -108,8 +116,11 @@ func (s *logSampler[S]) Sample(ctx context.Context) (value.Value, error) {
 }
 
 func (s *logSampler[S]) Close() error {
-	if s.log == nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.log == nil || s.closed {
 		return nil
 	}
+	s.closed = true
 	return s.log.close()
 }

@@ -54,6 +54,44 @@ func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
 	refused(t, err, "the disk reports an error")
 }
 
+func TestTheRateCountsWhatAFailedSampleSaw(t *testing.T) {
+	take := matching(spoken("6,1,1,-;word\n", unix.EIO), regexp.MustCompile("word"))
+	_, err := take(t.Context())
+	refused(t, err, "the disk reports an error")
+	if got, err := take(t.Context()); err != nil || got.Count != 1 || got.Rate <= 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTheLogIsNotReadOnceItIsClosed(t *testing.T) {
+	closed := false
+	begun := make(chan bool)
+	log := &kmsg{
+		read: func([]byte) (int, error) {
+			begun <- true
+			time.Sleep(10 * time.Millisecond)
+			if closed {
+				t.Error("it reads from what is closed")
+			}
+			return 0, unix.EAGAIN
+		},
+		close: func() error { closed = true; return nil },
+	}
+	s := &logSampler[KernelLog]{t: value.TAny, take: matching(log, regexp.MustCompile("x")), log: log}
+	first := make(chan error)
+	go func() { _, err := s.Sample(t.Context()); first <- err }()
+	<-begun
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Sample(t.Context()); err == nil {
+		t.Error("a closed probe gives samples")
+	}
+}
+
 func TestAKernelThatLogsInALoopIsNoReasonToHang(t *testing.T) {
 	n := 0
 	log := &kmsg{read: func(b []byte) (int, error) {
