@@ -46,7 +46,7 @@ type (
 		Guards   []PlannedGuard   `json:"guards"`
 		Sections []PlannedSection `json:"sections"` // in the order of a run
 		Faults   PlannedFaults    `json:"faults"`
-		Needs    []PlannedNeed    `json:"needs"`      // of all steps and probes
+		Needs    []PlannedNeed    `json:"needs"`      // of all steps
 		Excluded []string         `json:"exclusions"` // what no step touches, though it may match
 		Longest  PlannedTime      `json:"longest"`
 	}
