@@ -75,6 +75,21 @@ func (f *file) numbers(names ...string) (map[string]uint64, error) {
 	return out, nil
 }
 
+// row is the numbers in some columns of a line.
+func (f *file) row(fields [][]byte, columns ...int) ([]uint64, error) {
+	out := make([]uint64, len(columns))
+	for i, c := range columns {
+		if c >= len(fields) {
+			return nil, f.strange()
+		}
+		var err error
+		if out[i], err = strconv.ParseUint(string(fields[c]), 10, 64); err != nil {
+			return nil, f.strange()
+		}
+	}
+	return out, nil
+}
+
 func (f *file) strange() error {
 	return fmt.Errorf("%s has another form than proc(5) says", f.path)
 }
@@ -85,5 +100,13 @@ func unreadable(what string, err error) error {
 	if errors.As(err, &p) {
 		what = p.Path
 	}
-	return fmt.Errorf("%s cannot be read: %s", what, filefail.Why(err))
+	return &unreadableError{fmt.Sprintf("%s cannot be read: %s", what, filefail.Why(err)), err}
 }
+
+type unreadableError struct {
+	text  string
+	cause error
+}
+
+func (e *unreadableError) Error() string { return e.text }
+func (e *unreadableError) Unwrap() error { return e.cause }

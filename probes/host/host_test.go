@@ -520,8 +520,10 @@ func TestWhatTheKernelShowsInAnotherFormIsNamed(t *testing.T) {
 		"pressure, words":      {"host.pressure", "pressure/io", "some avg10=a avg60=0 avg300=0 total=1\n", "proc/pressure/io has another form"},
 		"tcp, no counters":     {"host.tcp", "1/net/snmp", "Udp: a\nUdp: 1\n", "has no counters of TCP"},
 		"tcp, one is missing":  {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens\nTcp: 1\n", "has no counter PassiveOpens of TCP"},
-		"tcp, fewer than said": {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens PassiveOpens\nTcp: 1\n", "has no counter PassiveOpens of TCP"},
-		"tcp, words":           {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens\nTcp: a\n", "snmp has another form"},
+		"tcp, fewer than said": {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens PassiveOpens RetransSegs EstabResets InErrs CurrEstab\nTcp: 1\n", "snmp has another form"},
+		"tcp, words":           {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens PassiveOpens RetransSegs EstabResets InErrs CurrEstab\nTcp: 1 2 3 4 5 a\n", "snmp has another form"},
+		"network, cut":         {"host.network", "1/net/dev", "titles\n eth0: 1 2 3\n", "proc/net/dev has another form"},
+		"network, words":       {"host.network", "1/net/dev", "eth0: a 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", "proc/net/dev has another form"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := plant(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"chaos/lang/spec"
 	"chaos/lang/value"
@@ -68,17 +67,14 @@ func (f *file) tcp(names ...string) ([]uint64, error) {
 			titles = fields
 			continue
 		}
-		out := make([]uint64, len(names))
+		columns := make([]int, len(names))
 		for i, name := range names {
-			at := slices.IndexFunc(titles, func(t []byte) bool { return string(t) == name })
-			if at < 0 || at >= len(fields) {
+			columns[i] = slices.IndexFunc(titles, func(t []byte) bool { return string(t) == name })
+			if columns[i] < 0 {
 				return nil, fmt.Errorf("%s has no counter %s of TCP", f.path, name)
 			}
-			if out[i], err = strconv.ParseUint(string(fields[at]), 10, 64); err != nil {
-				return nil, f.strange()
-			}
 		}
-		return out, nil
+		return f.row(fields, columns...)
 	}
 	return nil, fmt.Errorf("%s has no counters of TCP", f.path)
 }
