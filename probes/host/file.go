@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// file is one of /proc that is read at each sample, with the room for it. The few that are read here are those that the
-// library does not know, or of which it reads far more than is wanted.
+// file is one of /proc or /sys that is read at each sample, with the room for it. The library, which host.top is made of, opens
+// each anew through the poller, parses all of it and often with fmt, which shows at ten samples a second.
 type file struct {
 	path   string
 	buffer []byte
 }
 
 // read gives the content, valid until the next read. A file of /proc tells no size, so the room grows until all is in. It goes
-// by system calls: package os would hand each file to the poller, which doubles what a small one costs.
+// by system calls: package os would offer each file to the poller.
 func (f *file) read() ([]byte, error) {
 	if f.buffer == nil {
 		f.buffer = make([]byte, 8<<10)

@@ -47,8 +47,7 @@ func pressure(r Root) probes.Probe {
 	})
 }
 
-// pressure reads lines such as "some avg10=1.53 avg60=1.87 avg300=1.73 total=1088168194". The library opens the
-// file through the poller and scans each line with fmt.
+// pressure reads lines such as "some avg10=1.53 avg60=1.87 avg300=1.73 total=1088168194".
 func (f *file) pressure() (out procfs.PSIStats, err error) {
 	text, err := f.read()
 	if err != nil {
