@@ -47,6 +47,7 @@ var machineDependent = []struct {
 	{regexp.MustCompile(`((?:privilege|kernel) \S+)(?:, which is here|: [^–]*?) – for`), "$1 … – for"},
 	{regexp.MustCompile(`"state": "(here|unknown)"`), `"state": "…"`},
 	{regexp.MustCompile(`"version": "[^"]*"`), `"version": "…"`},
+	{regexp.MustCompile(`[^ "]*/examples/slow-disk/mnt`), `…/examples/slow-disk/mnt`},
 }
 
 func withoutMachine(text string) string {
