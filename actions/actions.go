@@ -35,6 +35,7 @@ type Undo struct {
 	Args     json.RawMessage `json:"args,omitempty"`
 	Prior    json.RawMessage `json:"prior,omitempty"` // the value before
 	Lifetime Lifetime        `json:"lifetime"`
+	Held     bool            `json:"held,omitempty"`   // by the helper of the run: nobody else can undo it before the run has ended
 	Limit    time.Duration   `json:"limit,omitempty"`  // how long one attempt may take; 0: 10s
 	Manual   string          `json:"manual,omitempty"` // the command with which a human undoes it
 }

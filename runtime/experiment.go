@@ -152,7 +152,7 @@ func (x *experiment) execute() (out outcome) {
 		return x.ended(event.NotJudged, err)
 	}
 	if err := x.open(x.ctx, x.probeNames()); err != nil {
-		return x.ended(event.NotJudged, &stepError{text: "setup", err: err})
+		return x.ended(event.NotJudged, err)
 	}
 	if err := x.replan(); err != nil {
 		return x.ended(event.NotJudged, err)

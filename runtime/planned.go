@@ -46,7 +46,7 @@ type (
 		Guards   []PlannedGuard   `json:"guards"`
 		Sections []PlannedSection `json:"sections"` // in the order of a run
 		Faults   PlannedFaults    `json:"faults"`
-		Needs    []PlannedNeed    `json:"needs"`      // of all steps and probes
+		Needs    []PlannedNeed    `json:"needs"`      // of all steps
 		Excluded []string         `json:"exclusions"` // what no step touches, though it may match
 		Longest  PlannedTime      `json:"longest"`
 	}
@@ -142,7 +142,7 @@ func (s *PlannedStep) Irreversible() bool { return s.Lifetime == actions.Irrever
 // Plan says what a run would do, without doing any of it: nothing is written, locked, started or signalled. The problems
 // are those for which Execute would refuse.
 func (r *Run) Plan(ctx context.Context) ([]*ExperimentPlan, []diag.Diagnostic) {
-	shared := env.Env{Dir: r.opts.Dir, Runs: r.opts.RunsDir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
+	shared := env.Env{Dir: r.opts.Dir, Runs: r.opts.RunsDir, Hide: r.opts.Redact, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
 	r.stream = event.NewStream(nil)
 	r.stream.Redact(r.opts.Redact)
 	problems := r.unrecovered(ctx)
@@ -219,6 +219,10 @@ func leftOver(old *recovery.Run) diag.Diagnostic {
 	if old.Damaged != "" {
 		return diag.Errorf(diag.Unfit, at, "run %s died, and nobody knows what it left: %s", old.ID, old.Damaged).
 			WithHint("`chaos recover %s` undoes what can still be read", old.ID)
+	}
+	if why := old.Unsettled(); why != "" {
+		return diag.Errorf(diag.Unfit, at, "run %s died, and nothing can start on top of what it left: %s", old.ID, why).
+			WithHint("try again in a moment; `chaos recover %s` says how it is", old.ID)
 	}
 	return diag.Errorf(diag.Unfit, at, "run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).
 		WithHint("undo it with `chaos recover %s`", old.ID)

@@ -17,6 +17,7 @@ import (
 	"chaos/lang/expr"
 	"chaos/lang/value"
 	"chaos/probes"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/hold"
@@ -76,7 +77,7 @@ func NewSession(o Options, deadline time.Duration) *Session {
 	o.Script = &check.Script{Source: diag.NewSource("session", "")}
 	s := &Session{opts: o, deadline: deadline, run: New(o), setup: &scope{}, faults: map[*fault]*lasting{}, undone: map[int]time.Time{}, timed: map[int]bool{}, hidden: map[string]string{}}
 	s.run.stream = event.NewStream(nil, o.Sinks...)
-	s.shared = env.Env{Dir: o.Dir, RunDir: s.run.dir, Runs: o.RunsDir, Hold: hold.NewClient(o.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(s.run.seed, s.run.seed)})}
+	s.shared = env.Env{Dir: o.Dir, RunDir: s.run.dir, Runs: o.RunsDir, Hide: s.Redact, Hold: hold.NewClient(o.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(s.run.seed, s.run.seed)})}
 	s.newRound(newVars(nil))
 	return s
 }
@@ -442,6 +443,7 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 	s.afterAbort()
 	if s.journal == nil {
 		s.x.stopSampling()
+		command.EndLitter(s.run.dir)
 		return exitHeld, nil
 	}
 	if !s.entered && len(s.setup.faults) > 0 {
@@ -460,7 +462,7 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 	s.run.mu.Lock()
 	s.run.current = nil
 	s.run.mu.Unlock()
-	s.run.stream.Emit(event.RunEnded{Exit: s.exit, Took: event.Seconds(time.Since(s.began)), Dir: s.run.dir})
+	s.run.stream.EmitSync(event.RunEnded{Exit: s.exit, Took: event.Seconds(time.Since(s.began)), Dir: s.run.dir})
 	s.run.farewell()
 	s.journal.Close()
 	s.lock.Close()

@@ -84,6 +84,7 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 type limits struct {
 	Set   uint64 `json:"set"`
 	Prior uint64 `json:"prior"`
+	target.Kin
 }
 
 // squeeze works out the limit under which a process can open so many more files. The limit is not a count but above the
@@ -158,7 +159,7 @@ func exhaust(led actions.Ledger, found []target.Found, leave int) (actions.Fault
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		args, err := json.Marshal(limits{Set: to.Cur, Prior: now.Cur})
+		args, err := json.Marshal(limits{Set: to.Cur, Prior: now.Cur, Kin: target.KinOf(f.Identity)})
 		if err != nil {
 			return actions.Fault{}, err
 		}
@@ -206,18 +207,16 @@ func limitRecord(u actions.Undo) (l limits, err error) {
 	return l, nil
 }
 
-// heirs are the processes that have our limit: the target, and what it has started since.
-func heirs(id target.Identity, l limits) []target.Identity {
-	all := []target.Identity{id}
-	if below, err := target.Descendants(id.Pid()); err == nil && id.Alive() {
-		for _, p := range below {
-			all = append(all, p.Identity())
-		}
+// heirs are the processes that have our limit: the target, and what it has started since, which may live on without it.
+func heirs(id target.Identity, l limits) ([]target.Identity, error) {
+	all, err := l.Offspring(id)
+	if err != nil {
+		return nil, err
 	}
-	return slices.DeleteFunc(all, func(id target.Identity) bool {
+	return slices.DeleteFunc(append(all, id), func(id target.Identity) bool {
 		now, err := limit(id)
 		return err != nil || now.Cur != l.Set
-	})
+	}), nil
 }
 
 // Revert gives the limit back to whoever still has ours. Somebody else's stays.
@@ -227,7 +226,11 @@ func (limitReverter) Revert(ctx context.Context, _ env.Env, u actions.Undo) erro
 		return err
 	}
 	// Again, as one that had the limit may have forked meanwhile.
-	for left := heirs(u.Target, l); len(left) > 0 && ctx.Err() == nil; left = heirs(u.Target, l) {
+	for ctx.Err() == nil {
+		left, err := heirs(u.Target, l)
+		if err != nil || len(left) == 0 {
+			return err
+		}
 		for _, id := range left {
 			if err := setSoft(id, l.Prior); err != nil && !errors.Is(err, target.ErrGone) {
 				return err
@@ -242,14 +245,22 @@ func (limitReverter) State(_ context.Context, _ env.Env, u actions.Undo) (action
 	if err != nil {
 		return "", err
 	}
+	if u.Target.Boot != target.Boot() {
+		return actions.Gone, nil
+	}
+	left, err := heirs(u.Target, l)
+	if err != nil {
+		return "", err
+	}
+	if len(left) > 0 {
+		return actions.Present, nil
+	}
 	now, err := limit(u.Target)
 	switch {
 	case errors.Is(err, target.ErrGone):
 		return actions.Gone, nil
 	case err != nil:
 		return "", err
-	case len(heirs(u.Target, l)) > 0:
-		return actions.Present, nil
 	case now.Cur != min(l.Prior, now.Max):
 		return actions.Foreign, nil
 	}

@@ -39,9 +39,10 @@ const (
 	eachTakes = 256 << 10
 )
 
-// room works out how many processes have to remain possible, and refuses a count that does not fit.
-func (in forkArgs) room() (keep int, err error) {
-	room, most, err := stress.Room()
+// room works out how many processes have to remain possible, and refuses a count that does not fit. above are the cgroups in
+// which that of the processes is made: a container's has a limit of its own.
+func (in forkArgs) room(above []string) (keep int, err error) {
+	room, most, err := stress.Room(above...)
 	if err != nil {
 		return 0, err
 	}
@@ -53,8 +54,12 @@ func (in forkArgs) room() (keep int, err error) {
 	fits := max(0, room-keep-crew)
 	memory := int(max(0, available-stress.MemoryFloor(total)) / eachTakes)
 	switch {
+	case fits == 0:
+		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, and %d have to stay; free some, or raise the limit of the container (pids.max)", in.Count, room, keep)
 	case in.Count > fits:
 		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, of which %d have to stay; write at most %d", in.Count, room, keep, fits)
+	case memory == 0:
+		return 0, fmt.Errorf("`count: %d` is too many: there is no memory to spare for any, of the %s that are available", in.Count, value.SizeOf(float64(available)).Short())
 	case in.Count > memory:
 		return 0, fmt.Errorf("`count: %d` is too many for the memory that is available; write at most %d", in.Count, memory)
 	}
@@ -62,12 +67,12 @@ func (in forkArgs) room() (keep int, err error) {
 }
 
 func planFork(_ context.Context, e env.Env, in forkArgs) (actions.Plan, error) {
-	if _, err := in.room(); err != nil {
+	limits := cgroup.Limits{Pids: int64(in.Count + crew)}
+	above, missing, err := cgroup.Design("", limits)
+	if err != nil {
 		return actions.Plan{}, err
 	}
-	limits := cgroup.Limits{Pids: int64(in.Count + crew)}
-	_, missing, err := cgroup.Design("", limits)
-	if err != nil {
+	if _, err := in.room(above.Dirs()); err != nil {
 		return actions.Plan{}, err
 	}
 	plan := actions.Plan{
@@ -84,7 +89,7 @@ func planFork(_ context.Context, e env.Env, in forkArgs) (actions.Plan, error) {
 		plan.Missing = append(plan.Missing, spec.Need{Kind: "cgroup controller", Name: m.Controller, Install: "it " + m.Why + "; " + m.Help})
 	}
 	plan.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
-		keep, err := in.room() // again: the plan may be old
+		keep, err := in.room(above.Dirs()) // again: the plan may be old
 		if err != nil {
 			return actions.Fault{}, err
 		}

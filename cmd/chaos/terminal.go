@@ -45,7 +45,7 @@ const (
 )
 
 func newTerminal(w io.Writer, plain bool) *terminal {
-	t := &terminal{width: noWidth, model: live.NewModel(), steps: map[int]event.StepStarted{}, depths: map[int]int{}}
+	t := &terminal{width: noWidth, steps: map[int]event.StepStarted{}, depths: map[int]int{}}
 	var draw func(live.Size) []string
 	if f, ok := w.(*os.File); ok && isTerminal(w) {
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
@@ -53,7 +53,7 @@ func newTerminal(w io.Writer, plain bool) *terminal {
 		}
 		t.colour = colourful(w) && !plain
 		if !plain && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "" {
-			draw = t.board
+			t.model, draw = live.NewModel(), t.board
 		}
 	}
 	t.screen = live.NewScreen(w, draw)
@@ -151,7 +151,9 @@ func (t *terminal) Event(e event.Event) {
 	if _, sample := e.Data.(event.Sample); !sample { // its words are made by Short, which escapes, or by the model
 		e.Data = event.Rewrite(e.Data, live.Shown)
 	}
-	t.model.Event(e)
+	if t.model != nil {
+		t.model.Event(e)
+	}
 	switch d := e.Data.(type) {
 	case event.RunStarted:
 		t.put("", "dim", fmt.Sprintf("%s · run %s · seed %d", d.Script, d.Run, d.Seed), "")

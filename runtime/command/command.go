@@ -42,6 +42,8 @@ type Spec struct {
 	// Sweep kills what the command left in its process group when it ends by itself. A probe must not collect litter; an
 	// action may start something on purpose.
 	Sweep bool
+	// Run is the folder of the run whose probe it is, "" for none: EndLitter finds by it what hid from the sweep.
+	Run string
 }
 
 // Result is how a command ended.
@@ -204,6 +206,9 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, oomBefore+"=") })
 	for name, v := range s.Env {
 		cmd.Env = append(cmd.Env, name+"="+v)
+	}
+	if s.Run != "" {
+		cmd.Env = append(cmd.Env, litter(s.Run))
 	}
 	if s.Stdin != "" {
 		cmd.Stdin = strings.NewReader(s.Stdin)

@@ -82,6 +82,30 @@ chaos_samples_no_data_total{experiment="x",probe="home"} 1
 `)
 }
 
+func TestAnAbsentFieldIsTakenAway(t *testing.T) {
+	m := New("test")
+	inner := value.StructOf("times", value.Field{Name: "p99", Type: value.TDuration})
+	outer := value.StructOf("load", value.Field{Name: "sent", Type: value.TNumber}, value.Field{Name: "await", Type: value.TDuration}, value.Field{Name: "latency", Type: inner})
+	sent := map[string]value.Value{"sent": value.NumberOf(1)}
+	feed(m, event.ExperimentStarted{Title: "x"}, sample("p", value.StructValue(outer, map[string]value.Value{
+		"sent": value.NumberOf(1), "await": value.DurationOf(time.Second),
+		"latency": value.StructValue(inner, map[string]value.Value{"p99": value.DurationOf(time.Second)}),
+	})))
+	expect(t, m, "chaos_probe_value", `chaos_probe_value{experiment="x",field="await",probe="p"} 1
+chaos_probe_value{experiment="x",field="latency.p99",probe="p"} 1
+chaos_probe_value{experiment="x",field="sent",probe="p"} 1
+`)
+	feed(m, sample("p", value.StructValue(outer, sent)))
+	expect(t, m, "chaos_probe_value", "chaos_probe_value{experiment=\"x\",field=\"sent\",probe=\"p\"} 1\n") // old ones would look new
+}
+
+func TestTextsMayHoldAnyBytes(t *testing.T) {
+	m := New("test")
+	feed(m, event.RunStarted{Run: "r", Script: "a\xffb.chaos"}, event.ExperimentStarted{Title: "a\xffb"}, event.Turned{Text: "a\xffb", To: "true"},
+		event.CheckJudged{Section: "hypothesis", Text: "a\xffb", Result: "inconclusive"}, event.GuardTripped{Text: "a\xffb"}, event.ExperimentEnded{Title: "a\xffb"})
+	expect(t, m, "chaos_run_info", "chaos_run_info{run=\"r\",script=\"a\uFFFDb.chaos\"} 1\n")
+}
+
 func TestPhaseCheckVerdict(t *testing.T) {
 	m := New("test")
 	feed(m, event.RunStarted{Run: "r"}, event.ExperimentStarted{Title: "x"}, event.PhaseEntered{Phase: event.Before}, event.PhaseEntered{Phase: event.During},

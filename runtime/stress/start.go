@@ -72,18 +72,17 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 		return nil, err
 	}
 	undo := actions.Undo{
-		Kind: s.Action, Version: Version, Target: s.Target, Args: args, Lifetime: actions.Kernel, Limit: 30 * time.Second,
+		Kind: s.Action, Version: Version, Target: s.Target, Args: args, Lifetime: actions.Kernel, Held: true, Limit: 30 * time.Second,
 		Manual: fmt.Sprintf("grep -lsz CHAOS_HOLD=%s /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL", mark.ID),
 	}
 	if undo.Target.Kind == "" {
 		undo.Target = target.Identity{Kind: "stressor", ID: mark.ID, Name: s.Action, Boot: target.Boot()}
 	}
-	if s.File != "" {
+	if s.File != "" { // it takes its space until it is removed; a cgroup without processes does nothing
 		undo.Lifetime = actions.Guardian
 		undo.Manual += "; rm -f '" + strings.ReplaceAll(s.File, "'", `'\''`) + "'"
 	}
 	if s.Group != nil {
-		undo.Lifetime = actions.Guardian
 		undo.Manual += "; rmdir " + strings.Join(s.Group.Dirs(), " ")
 	}
 	id, err := led.Intend(undo)
