@@ -19,6 +19,7 @@ EXAMPLES := \
 	0=examples/noisy-neighbour/limited.chaos \
 	1=examples/slow-disk/slow-disk.chaos \
 	0=examples/why-slow/why-slow.chaos \
+	1=examples/who-killed-me/who-killed-me.chaos \
 	0=examples/exit-codes/0-held.chaos \
 	1=examples/exit-codes/1-refuted.chaos \
 	2=examples/exit-codes/2-not-fit.chaos \

@@ -35,6 +35,7 @@ type Undo struct {
 	Args     json.RawMessage `json:"args,omitempty"`
 	Prior    json.RawMessage `json:"prior,omitempty"` // the value before
 	Lifetime Lifetime        `json:"lifetime"`
+	Held     bool            `json:"held,omitempty"`   // by the helper of the run: nobody else can undo it before the run has ended
 	Limit    time.Duration   `json:"limit,omitempty"`  // how long one attempt may take; 0: 10s
 	Manual   string          `json:"manual,omitempty"` // the command with which a human undoes it
 }
@@ -43,6 +44,12 @@ type Undo struct {
 type Ledger interface {
 	Intend(Undo) (id string, err error)
 	Applied(id string) error
+}
+
+// Reuser is a Ledger that keeps the records that turned out void, for the next step that would intend the same: one sync of
+// the disk then serves them all. Reuse hands the latest of a kind out, with its undo as it is on disk.
+type Reuser interface {
+	Reuse(kind string) (id string, u Undo, ok bool)
 }
 
 // Effect says whether a fault bit.
@@ -72,7 +79,7 @@ type Fault struct {
 	Hold   io.Closer
 	Result value.Value                                          // for `as`
 	Note   string                                               // one line for the report: "pid 4711"
-	Void   []string                                             // the records of which it turned out that there is nothing to undo
+	Void   []string                                             // the records of which it turned out that there is nothing to undo; see Reuser
 	Leaves string                                               // what the undo takes back, where that is not all that Plan.Does says
 	Effect func(context.Context) (effect Effect, detail string) // nil: unknown
 	// Last is asked right before the undo, where something may have become of the fault since: No where it has ended by

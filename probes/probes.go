@@ -77,15 +77,23 @@ type Take[S any] func(context.Context) (S, error)
 // Define makes a probe that samples. The fields of A are the arguments, those of S the sample (S may be a plain number).
 // A field `Timeout time.Duration` with the tag name `timeout` bounds a sample.
 func Define[A, S any](call spec.Call, open func(context.Context, env.Env, A) (Take[S], error)) Probe {
+	return DefineClosing(call, func(ctx context.Context, e env.Env, in A) (Take[S], func() error, error) {
+		take, err := open(ctx, e, in)
+		return take, nil, err
+	})
+}
+
+// DefineClosing is Define for a probe that holds something open from sample to sample; the function that closes it may be nil.
+func DefineClosing[A, S any](call spec.Call, open func(context.Context, env.Env, A) (Take[S], func() error, error)) Probe {
 	call.Kind = spec.Probe
 	call.Params = spec.ParamsOf(reflect.TypeFor[A]())
 	call.Result = sampleType(call.Name, reflect.TypeFor[S]())
 	return &probe[A]{call: &call, open: func(ctx context.Context, e env.Env, in A, timeout time.Duration) (Opened, error) {
-		take, err := open(ctx, e, in)
+		take, end, err := open(ctx, e, in)
 		if err != nil {
 			return nil, err
 		}
-		return &sampler[S]{t: call.Result, take: take, timeout: timeout}, nil
+		return &sampler[S]{t: call.Result, take: take, close: end, timeout: timeout}, nil
 	}}
 }
 
@@ -143,10 +151,17 @@ func (s *stream[A]) Restore(data json.RawMessage) (Mergeable, error) { return s.
 type sampler[S any] struct {
 	t       *value.Type
 	take    Take[S]
+	close   func() error // nil for nothing to close
 	timeout time.Duration
 }
 
-func (s *sampler[S]) Close() error           { return nil }
+func (s *sampler[S]) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
+}
+
 func (s *sampler[S]) Timeout() time.Duration { return s.timeout }
 
 func (s *sampler[S]) Sample(ctx context.Context) (value.Value, error) {

@@ -9,6 +9,7 @@ import (
 	"chaos/actions"
 	"chaos/lang/diag"
 	"chaos/lang/spec"
+	"chaos/runtime/command"
 	"chaos/runtime/event"
 	"chaos/runtime/guardian"
 	"chaos/runtime/recovery"
@@ -92,6 +93,7 @@ func (r *Run) farewell() {
 	r.mu.Unlock()
 	r.guardMu.Lock()
 	defer r.guardMu.Unlock()
+	command.EndLitter(r.dir)
 	if r.guardian != nil {
 		select {
 		case <-r.guardian.Died(): // that is known, and said
@@ -104,27 +106,24 @@ func (r *Run) farewell() {
 	}
 }
 
-// guardianWait is how long a new run waits for the guardian of one that died, which is busy undoing it.
+// guardianWait is how long a new run waits for all that died before to be undone.
 const guardianWait = 30 * time.Second
 
 // leftBehind looks for runs that died with faults in place. Nothing may start on top of them.
 func (r *Run) leftBehind(ctx context.Context) []diag.Diagnostic {
 	var out []diag.Diagnostic
-	deadline := time.Now().Add(guardianWait)
+	ctx, cancel := context.WithTimeout(ctx, guardianWait)
+	defer cancel()
 	list, err := recovery.List(r.opts.RunsDir)
 	if err != nil {
 		return nil // createFolder says it better
 	}
 	for _, old := range list {
-		for !old.Alive && old.Guarded && time.Now().Before(deadline) && pause(ctx, 50*time.Millisecond) == nil {
-			if again, err := recovery.Read(old.Dir); err == nil {
-				old = again
-			}
-		}
+		old = recovery.Settle(ctx, old, guardianWait)
 		if old.Unrecovered() {
-			recovery.Forget(ctx, r.opts.Registries.Actions, old)
+			recovery.Forget(context.WithoutCancel(ctx), r.opts.Registries.Actions, old)
 		}
-		if old.Unrecovered() {
+		if old.Unrecovered() || old.Unsettled() != "" {
 			out = append(out, leftOver(old))
 		}
 	}

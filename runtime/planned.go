@@ -220,6 +220,10 @@ func leftOver(old *recovery.Run) diag.Diagnostic {
 		return diag.Errorf(diag.Unfit, at, "run %s died, and nobody knows what it left: %s", old.ID, old.Damaged).
 			WithHint("`chaos recover %s` undoes what can still be read", old.ID)
 	}
+	if why := old.Unsettled(); why != "" {
+		return diag.Errorf(diag.Unfit, at, "run %s died, and nothing can start on top of what it left: %s", old.ID, why).
+			WithHint("try again in a moment; `chaos recover %s` says how it is", old.ID)
+	}
 	return diag.Errorf(diag.Unfit, at, "run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).
 		WithHint("undo it with `chaos recover %s`", old.ID)
 }
@@ -457,7 +461,7 @@ func (x *experiment) originOf(e *expr.Expr, in inside, v *vars) origin {
 		from, ok := in.names[name]
 		switch {
 		case !ok && (x.isProbe(name) || name == "steady" || name == "before" || name == "during"):
-			return origin{WhenReached, "`" + e.Text() + "` is measured when it is reached"}
+			return origin{WhenReached, "what it reads is measured"}
 		case !ok:
 			return origin{when: WhenReached}
 		case from.when == WhenReached || out.why == "":

@@ -17,6 +17,7 @@ import (
 	"chaos/lang/expr"
 	"chaos/lang/value"
 	"chaos/probes"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
 	"chaos/runtime/hold"
@@ -442,6 +443,7 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 	s.afterAbort()
 	if s.journal == nil {
 		s.x.stopSampling()
+		command.EndLitter(s.run.dir)
 		return exitHeld, nil
 	}
 	if !s.entered && len(s.setup.faults) > 0 {
@@ -460,7 +462,7 @@ func (s *Session) Close(ctx context.Context, hurry bool) (exit int, left []event
 	s.run.mu.Lock()
 	s.run.current = nil
 	s.run.mu.Unlock()
-	s.run.stream.Emit(event.RunEnded{Exit: s.exit, Took: event.Seconds(time.Since(s.began)), Dir: s.run.dir})
+	s.run.stream.EmitSync(event.RunEnded{Exit: s.exit, Took: event.Seconds(time.Since(s.began)), Dir: s.run.dir})
 	s.run.farewell()
 	s.journal.Close()
 	s.lock.Close()

@@ -21,10 +21,10 @@ import (
 
 type ioArgs struct {
 	Path    string            `chaos:"path,required,positional" help:"a folder on the file system whose disk is meant"`
-	Rate    *value.BandwidthV `chaos:"rate" help:"how fast, all workers together; without it as fast as the disk can"`
-	Size    value.SizeV       `chaos:"size" default:"256MiB" help:"the space in which it goes round, taken when it begins"`
-	Block   *value.SizeV      `chaos:"block" help:"how much at once, a multiple of 4KiB; 1MiB without it, or less at a low rate"`
-	Workers int               `chaos:"workers" default:"1" help:"how many write or read at the same time, each in a file of its own"`
+	Rate    *value.BandwidthV `chaos:"rate" range:">=4KiB/s" help:"how fast, all workers together; without it as fast as the disk can"`
+	Size    value.SizeV       `chaos:"size" default:"256MiB" range:">=4KiB" help:"the space in which it goes round, taken when it begins"`
+	Block   *value.SizeV      `chaos:"block" range:">=4KiB <=64MiB" help:"how much at once, a multiple of 4KiB; 1MiB without it, or less at a low rate"`
+	Workers int               `chaos:"workers" default:"1" range:">=1 <=64" help:"how many write or read at the same time, each in a file of its own"`
 }
 
 type writeArgs struct {
@@ -93,12 +93,8 @@ func (l load) HandleField(name string) value.Value {
 	return value.BandwidthOf(rate)
 }
 
-const (
-	mostWorkers = 64
-	mostBlock   = 64 << 20
-	// perSecond is how many blocks of a low rate there are at least, so that it flows instead of coming in gulps.
-	perSecond = 20
-)
+// perSecond is how many blocks of a low rate there are at least, so that it flows instead of coming in gulps.
+const perSecond = 20
 
 // job works out what the stressor is told.
 func (in ioArgs) job(p place, reads, sync bool) (stress.IO, error) {
@@ -112,12 +108,8 @@ func (in ioArgs) job(p place, reads, sync bool) (stress.IO, error) {
 	}
 	fits := max(0, p.space.Available-job.Keep)
 	switch {
-	case in.Rate != nil && *in.Rate < stress.Sector:
-		return job, fmt.Errorf("`rate: %s/s` is too little to hold: write at least 4KiB/s", text(int64(job.Rate)))
-	case in.Workers < 1 || in.Workers > mostWorkers:
-		return job, fmt.Errorf("`workers: %d` makes no sense; write at least 1, at most %d", in.Workers, mostWorkers)
-	case job.Block < stress.Sector || job.Block%stress.Sector != 0 || job.Block > mostBlock:
-		return job, fmt.Errorf("`block: %s` cannot be written past the file cache: write a multiple of 4KiB, at most %s", text(job.Block), text(mostBlock))
+	case job.Block%stress.Sector != 0:
+		return job, fmt.Errorf("`block: %s` cannot be written past the file cache: write a multiple of 4KiB", text(job.Block))
 	case job.Size < job.Block*int64(in.Workers):
 		return job, fmt.Errorf("`size: %s` is less than a block of %s for each worker; write at least %s", text(job.Size), text(job.Block), text(job.Block*int64(in.Workers)))
 	case job.Size > fits:

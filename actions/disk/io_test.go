@@ -174,7 +174,7 @@ func TestLoadRefuses(t *testing.T) {
 		"lives in memory":                       {"path": ram},
 		"no folder":                             {"path": filepath.Join(dir, "nowhere")},
 		"`size: 256MiB` does not fit":           {"path": dir},
-		"too little to hold":                    {"path": dir, "size": "1MiB", "rate": "1KiB/s"},
+		"must be at least 4KiB/s":               {"path": dir, "size": "1MiB", "rate": "1KiB/s"},
 		"`workers: 0`":                          {"path": dir, "size": "1MiB", "workers": "0"},
 		"`block: 1KiB`":                         {"path": dir, "size": "1MiB", "block": "1KiB"},
 		"is less than a block of 1MiB for each": {"path": dir, "size": "4MiB", "workers": "5"},

@@ -20,8 +20,8 @@ import (
 
 type descriptorsArgs struct {
 	target.Selector
-	Count *int `chaos:"count,group=target" help:"instead of a process: how many files to keep open, of those that the whole machine can have"`
-	Leave int  `chaos:"leave" default:"0" help:"of a process: how many more files it can still open"`
+	Count *int `chaos:"count,group=target" range:">=1" help:"instead of a process: how many files to keep open, of those that the whole machine can have"`
+	Leave int  `chaos:"leave" default:"0" range:">=0" help:"of a process: how many more files it can still open"`
 }
 
 func descriptors() actions.Action {
@@ -42,9 +42,6 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 			return actions.Plan{}, errors.New("`leave` is for a process: a process that is chosen can still open so many files; `count` says how many are kept open on the whole machine")
 		}
 		return planOpen(e, *in.Count)
-	}
-	if in.Leave < 0 {
-		return actions.Plan{}, fmt.Errorf("`leave: %d` makes no sense; write 0 or more", in.Leave)
 	}
 	found, err := in.Resolve(e.Pick, e.Rand)
 	if err != nil {
@@ -87,6 +84,7 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 type limits struct {
 	Set   uint64 `json:"set"`
 	Prior uint64 `json:"prior"`
+	target.Kin
 }
 
 // squeeze works out the limit under which a process can open so many more files. The limit is not a count but above the
@@ -161,7 +159,7 @@ func exhaust(led actions.Ledger, found []target.Found, leave int) (actions.Fault
 		if err != nil {
 			return actions.Fault{}, err
 		}
-		args, err := json.Marshal(limits{Set: to.Cur, Prior: now.Cur})
+		args, err := json.Marshal(limits{Set: to.Cur, Prior: now.Cur, Kin: target.KinOf(f.Identity)})
 		if err != nil {
 			return actions.Fault{}, err
 		}
@@ -209,18 +207,16 @@ func limitRecord(u actions.Undo) (l limits, err error) {
 	return l, nil
 }
 
-// heirs are the processes that have our limit: the target, and what it has started since.
-func heirs(id target.Identity, l limits) []target.Identity {
-	all := []target.Identity{id}
-	if below, err := target.Descendants(id.Pid()); err == nil && id.Alive() {
-		for _, p := range below {
-			all = append(all, p.Identity())
-		}
+// heirs are the processes that have our limit: the target, and what it has started since, which may live on without it.
+func heirs(id target.Identity, l limits) ([]target.Identity, error) {
+	all, err := l.Offspring(id)
+	if err != nil {
+		return nil, err
 	}
-	return slices.DeleteFunc(all, func(id target.Identity) bool {
+	return slices.DeleteFunc(append(all, id), func(id target.Identity) bool {
 		now, err := limit(id)
 		return err != nil || now.Cur != l.Set
-	})
+	}), nil
 }
 
 // Revert gives the limit back to whoever still has ours. Somebody else's stays.
@@ -230,7 +226,11 @@ func (limitReverter) Revert(ctx context.Context, _ env.Env, u actions.Undo) erro
 		return err
 	}
 	// Again, as one that had the limit may have forked meanwhile.
-	for left := heirs(u.Target, l); len(left) > 0 && ctx.Err() == nil; left = heirs(u.Target, l) {
+	for ctx.Err() == nil {
+		left, err := heirs(u.Target, l)
+		if err != nil || len(left) == 0 {
+			return err
+		}
 		for _, id := range left {
 			if err := setSoft(id, l.Prior); err != nil && !errors.Is(err, target.ErrGone) {
 				return err
@@ -245,14 +245,22 @@ func (limitReverter) State(_ context.Context, _ env.Env, u actions.Undo) (action
 	if err != nil {
 		return "", err
 	}
+	if u.Target.Boot != target.Boot() {
+		return actions.Gone, nil
+	}
+	left, err := heirs(u.Target, l)
+	if err != nil {
+		return "", err
+	}
+	if len(left) > 0 {
+		return actions.Present, nil
+	}
 	now, err := limit(u.Target)
 	switch {
 	case errors.Is(err, target.ErrGone):
 		return actions.Gone, nil
 	case err != nil:
 		return "", err
-	case len(heirs(u.Target, l)) > 0:
-		return actions.Present, nil
 	case now.Cur != min(l.Prior, now.Max):
 		return actions.Foreign, nil
 	}
@@ -272,10 +280,7 @@ func room(count int) (keep int, err error) {
 	const each = 512 // bytes of the kernel's memory, with the table of descriptors
 	keep = max(1024, most/10)
 	fits := max(0, min(most-open-keep, int((available-stress.MemoryFloor(total))/each)))
-	switch {
-	case count < 1:
-		return 0, fmt.Errorf("`count: %d` makes no sense; write at least 1", count)
-	case count > fits:
+	if count > fits {
 		return 0, fmt.Errorf("`count: %d` is too many: %d of %d files are open, and %d have to remain possible; write at most %d", count, open, most, keep, fits)
 	}
 	return keep, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,6 +146,56 @@ func TestDescriptorsOfChildrenAndOthers(t *testing.T) {
 	}
 }
 
+// A daemon that the process starts meanwhile gets its limit back too, and so does what lives on without it.
+func TestDescriptorsOfADaemon(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "daemon")
+	cmd := exec.Command("sh", "-c", `read go; (setsid sleep 1000 & echo $! >"$0.new"); mv "$0.new" "$0"; read end`, file)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	id, err := target.ProcessIdentity(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := limit(id)
+	led := &faulttest.Ledger{}
+	if _, err := exhaust(led, []target.Found{{Identity: id}}, 20); err != nil {
+		t.Fatal(err)
+	}
+	ours, _ := limit(id)
+	fmt.Fprintln(in)
+	var daemon target.Identity
+	for begun := time.Now(); ; {
+		data, _ := os.ReadFile(file)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+		p, err := target.ReadProcess(pid)
+		if daemon = p.Identity(); err == nil && p.Comm == "sleep" && p.PPid != id.Pid() {
+			break
+		}
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("there is no daemon")
+		}
+	}
+	t.Cleanup(func() { daemon.Signal(unix.SIGKILL) })
+	if now, _ := limit(daemon); now != ours {
+		t.Fatalf("the daemon has %+v, want ours %+v", now, ours)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if s := faults.State(t, faulttest.Env(t), led.Undos()[0]); s != actions.Present {
+		t.Error(s)
+	}
+	faults.Revert(t, faulttest.Env(t), led.Undos(), actions.Gone)
+	if now, _ := limit(daemon); now != before {
+		t.Errorf("the daemon has %+v, want %+v", now, before)
+	}
+}
+
 func TestDescriptorsOfTheMachine(t *testing.T) {
 	e := faulttest.Env(t)
 	var own unix.Rlimit
@@ -188,10 +239,10 @@ func TestDescriptorsRefuses(t *testing.T) {
 	e := faulttest.Env(t)
 	id, _ := startOpener(t)
 	for want, args := range map[string]faulttest.Args{
-		"`count: 0` makes no sense":          {"count": "0"},
+		"`count: 0` must be":                 {"count": "0"},
 		"`count: 1000000000000` is too many": {"count": "1000000000000"},
 		"`leave` is for a process":           {"count": "10", "leave": "2"},
-		"`leave: -1` makes no sense":         {"pid": id.ID, "leave": "-1"},
+		"`leave: -1` must be":                {"pid": id.ID, "leave": "-1"},
 		"selects no process that may be":     {"pid": "1"},
 	} {
 		faults.Refused(t, e, "file.descriptors", args, want)

@@ -13,8 +13,8 @@ import (
 )
 
 type forkArgs struct {
-	Count int          `chaos:"count,required,positional" help:"how many processes; they do nothing but exist"`
-	Rate  *value.RateV `chaos:"rate" help:"how many of them end and are forked anew each second; without it all stay"`
+	Count int          `chaos:"count,required,positional" range:">=1" help:"how many processes; they do nothing but exist"`
+	Rate  *value.RateV `chaos:"rate" range:">0/s <=1000/s" help:"how many of them end and are forked anew each second; without it all stay"`
 }
 
 func fork() actions.Action {
@@ -37,12 +37,12 @@ const (
 	crew = 64
 	// eachTakes is what one process takes of the kernel's memory, at most: its stack, its tables, its copy of a few pages.
 	eachTakes = 256 << 10
-	mostChurn = 1000 // a second
 )
 
-// room works out how many processes have to remain possible, and refuses a count that does not fit.
-func (in forkArgs) room() (keep int, err error) {
-	room, most, err := stress.Room()
+// room works out how many processes have to remain possible, and refuses a count that does not fit. above are the cgroups in
+// which that of the processes is made: a container's has a limit of its own.
+func (in forkArgs) room(above []string) (keep int, err error) {
+	room, most, err := stress.Room(above...)
 	if err != nil {
 		return 0, err
 	}
@@ -54,12 +54,12 @@ func (in forkArgs) room() (keep int, err error) {
 	fits := max(0, room-keep-crew)
 	memory := int(max(0, available-stress.MemoryFloor(total)) / eachTakes)
 	switch {
-	case in.Count < 1:
-		return 0, fmt.Errorf("`count: %d` makes no sense; write at least 1", in.Count)
-	case in.Rate != nil && (*in.Rate <= 0 || *in.Rate > mostChurn):
-		return 0, fmt.Errorf("`rate: %s` cannot be held; write more than 0, at most %d/s", value.RateOf(float64(*in.Rate)).Short(), mostChurn)
+	case fits == 0:
+		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, and %d have to stay; free some, or raise the limit of the container (pids.max)", in.Count, room, keep)
 	case in.Count > fits:
 		return 0, fmt.Errorf("`count: %d` is too many: the kernel would start %d more processes and threads, of which %d have to stay; write at most %d", in.Count, room, keep, fits)
+	case memory == 0:
+		return 0, fmt.Errorf("`count: %d` is too many: there is no memory to spare for any, of the %s that are available", in.Count, value.SizeOf(float64(available)).Short())
 	case in.Count > memory:
 		return 0, fmt.Errorf("`count: %d` is too many for the memory that is available; write at most %d", in.Count, memory)
 	}
@@ -67,12 +67,12 @@ func (in forkArgs) room() (keep int, err error) {
 }
 
 func planFork(_ context.Context, e env.Env, in forkArgs) (actions.Plan, error) {
-	if _, err := in.room(); err != nil {
+	limits := cgroup.Limits{Pids: int64(in.Count + crew)}
+	above, missing, err := cgroup.Design("", limits)
+	if err != nil {
 		return actions.Plan{}, err
 	}
-	limits := cgroup.Limits{Pids: int64(in.Count + crew)}
-	_, missing, err := cgroup.Design("", limits)
-	if err != nil {
+	if _, err := in.room(above.Dirs()); err != nil {
 		return actions.Plan{}, err
 	}
 	plan := actions.Plan{
@@ -89,7 +89,7 @@ func planFork(_ context.Context, e env.Env, in forkArgs) (actions.Plan, error) {
 		plan.Missing = append(plan.Missing, spec.Need{Kind: "cgroup controller", Name: m.Controller, Install: "it " + m.Why + "; " + m.Help})
 	}
 	plan.Inject = func(ctx context.Context, led actions.Ledger) (actions.Fault, error) {
-		keep, err := in.room() // again: the plan may be old
+		keep, err := in.room(above.Dirs()) // again: the plan may be old
 		if err != nil {
 			return actions.Fault{}, err
 		}

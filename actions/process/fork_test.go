@@ -159,10 +159,10 @@ func TestForkRunnerKilled(t *testing.T) {
 func TestForkRefuses(t *testing.T) {
 	e := faulttest.Env(t)
 	for want, args := range map[string]faulttest.Args{
-		"`count: 0` makes no sense":        {"count": "0"},
-		"`count: 1000000000` is too many":  {"count": "1000000000"},
-		"`rate: 0/s` cannot be held":       {"count": "10", "rate": "0/s"},
-		"`rate: 1000000/s` cannot be held": {"count": "10", "rate": "1000000/s"},
+		"`count: 0` must be":                {"count": "0"},
+		"`count: 1000000000` is too many":   {"count": "1000000000"},
+		"`rate: 0/s` must be more than 0/s": {"count": "10", "rate": "0/s"},
+		"at most 1000/s":                    {"count": "10", "rate": "1000000/s"},
 	} {
 		faults.Refused(t, e, "process.fork", args, want)
 	}

@@ -26,7 +26,8 @@ var faults = faulttest.Of(process.Register)
 // TestRunner is the runner that the tests below kill.
 func TestRunner(t *testing.T) { faulttest.MaybeRun(process.Register) }
 
-// places is where a process and everything below it is, and how nice they are: what has to be as before.
+// places is where a process and everything below it is, how nice they are, and which cgroups faults of this test made: what has
+// to be as before.
 func places(t *testing.T, id target.Identity) string {
 	t.Helper()
 	below, err := target.Descendants(id.Pid())
@@ -408,6 +409,39 @@ func TestNiceSurvivesNothing(t *testing.T) {
 		}
 	})
 	t.Logf("killed 12 times, %d of them with the fault in place", active)
+}
+
+// A daemon that the target starts meanwhile loses the value too, as does what lives on without the target.
+func TestNiceOfADaemon(t *testing.T) {
+	faulttest.Root(t)
+	e := faulttest.Env(t)
+	file := filepath.Join(e.Dir, "daemon")
+	id := prey(t, `read go; (setsid sleep 1000 & echo $! >"$0.new"); mv "$0.new" "$0"; read end`, file)
+	_, led := faults.Inject(t, e, "process.nice", faulttest.Args{"pid": id.ID, "value": "7"})
+	older := prey(t, "exec sleep 1000") // of the same parent and cgroup, but with a value of its own
+	os.WriteFile("/proc/"+id.ID+"/fd/0", []byte("\n"), 0)
+	var daemon target.Identity
+	within(t, 10*time.Second, "a daemon", func() bool {
+		data, _ := os.ReadFile(file)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+		p, err := target.ReadProcess(pid)
+		daemon = p.Identity()
+		return err == nil && p.Comm == "sleep" && p.PPid != id.Pid()
+	})
+	t.Cleanup(func() { daemon.Signal(unix.SIGKILL) })
+	nice := func(id target.Identity) int { n, _ := unix.Getpriority(unix.PRIO_PROCESS, id.Pid()); return 20 - n }
+	if nice(daemon) != 7 || nice(older) != 0 {
+		t.Fatal(nice(daemon), nice(older))
+	}
+	id.Signal(unix.SIGKILL)
+	within(t, 10*time.Second, "the target's end", func() bool { return !id.Alive() })
+	if s := faults.State(t, e, led.Undos()[0]); s != actions.Present {
+		t.Error(s)
+	}
+	faults.Revert(t, faulttest.Elsewhere(e), led.Undos(), actions.Gone)
+	if nice(daemon) != 0 || nice(older) != 0 {
+		t.Error(nice(daemon), nice(older))
+	}
 }
 
 // A user without the right to lower a value again is refused before anything is raised.

@@ -25,8 +25,8 @@ type niceArgs struct {
 
 // niced is what the record of process.nice says besides its target.
 type niced struct {
-	Value int    `json:"value"`
-	Since uint64 `json:"since"` // when the record was written, in clock ticks since boot, as the start of a process counts
+	Value int `json:"value"`
+	target.Kin
 }
 
 // threadNice is the nice value that a thread had. In Linux it belongs to the thread, not to the process: see nice(2).
@@ -198,7 +198,7 @@ func niceAll(ctx context.Context, led actions.Ledger, found []target.Found, v in
 		record, err := intend(led, actions.Undo{
 			Kind: "process.nice", Target: f.Identity, Lifetime: actions.Guardian,
 			Manual: fmt.Sprintf("renice -n %d -p $(ls /proc/%s/task)", before[0].Nice, f.Identity.ID),
-		}, niced{Value: v, Since: ticks()}, before)
+		}, niced{Value: v, Kin: target.KinOf(f.Identity)}, before)
 		if err != nil {
 			return actions.Fault{}, err
 		}
@@ -226,15 +226,6 @@ func niceAll(ctx context.Context, led actions.Ledger, found []target.Found, v in
 		}
 		return actions.Yes, fmt.Sprintf("all %d threads have it", threads)
 	}}, nil
-}
-
-// ticks is now, as field 22 of /proc/PID/stat counts: in 1/100 s since boot (USER_HZ, see time(7)).
-func ticks() uint64 {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
-		return 0
-	}
-	return uint64(now.Nano() / 10_000_000)
 }
 
 // niceOne sets every thread, until a look finds none that is left: one that a thread starts inherits its value.
@@ -292,21 +283,15 @@ func niceRecord(u actions.Undo) (in niced, before []threadNice, err error) {
 // started. foreign tells that a thread has a value that is neither ours nor its own.
 func due(u actions.Undo) (out []threadNice, foreign bool, err error) {
 	in, before, err := niceRecord(u)
-	if err != nil {
+	if err != nil || u.Target.Boot != target.Boot() {
 		return nil, false, err
 	}
 	ours, first := in.Value, before[0].Nice
-	if _, err := u.Target.Process(); err != nil {
-		return nil, false, nil // gone, and with it what it had
-	}
 	known := map[int]threadNice{}
 	for _, t := range before {
 		known[t.TID] = t
 	}
-	now, err := threadsNice(u.Target)
-	if err != nil {
-		return nil, false, nil
-	}
+	now, _ := threadsNice(u.Target) // none where it is gone, and with it what it had
 	for _, t := range now {
 		was, ok := known[t.TID]
 		switch {
@@ -322,14 +307,11 @@ func due(u actions.Undo) (out []threadNice, foreign bool, err error) {
 	if first == ours {
 		return out, foreign, nil
 	}
-	below, err := descendants(u.Target)
+	below, err := in.Offspring(u.Target)
 	if err != nil {
 		return nil, false, err
 	}
 	for _, p := range below {
-		if p.Start < in.Since {
-			continue // older than the fault, so its value is its own
-		}
 		threads, err := threadsNice(p)
 		if err != nil {
 			continue

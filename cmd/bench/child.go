@@ -149,3 +149,13 @@ func answers(ctx context.Context, address string) error {
 		}
 	}
 }
+
+// pause waits, but for Ctrl-C.
+func (b *bench) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+}

@@ -110,25 +110,25 @@ func (b *bench) moment(dir string, m moment) (took time.Duration, err error) {
 	if err := s.chaos.Start(); err != nil {
 		return 0, err
 	}
-	defer s.end()
+	defer s.end(b)
 	s.events = bufio.NewReader(out)
 	if _, err := s.until(func(e seen) bool { return e.Kind == "step_ended" && e.Data.Effect == "yes" }); err != nil {
 		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
 	}
-	time.Sleep(rand.N(30 * time.Millisecond))
+	b.pause(rand.N(30 * time.Millisecond))
 	return m.once(b, s)
 }
 
 // end waits until the fault is undone in the journal too, which is the last that runner or guardian do.
-func (s *scene) end() {
+func (s *scene) end(b *bench) {
 	go io.Copy(io.Discard, s.events)
 	s.chaos.Process.Signal(syscall.SIGTERM)
 	s.chaos.Wait()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && b.ctx.Err() == nil; b.pause(time.Millisecond) {
 		journals, _ := filepath.Glob(filepath.Join(s.runs, "*", "journal.jsonl"))
 		for _, j := range journals {
 			if data, _ := os.ReadFile(j); bytes.Contains(data, []byte(`"state":"reverted"`)) {
-				time.Sleep(20 * time.Millisecond)
+				b.pause(20 * time.Millisecond)
 				return
 			}
 		}
@@ -183,24 +183,24 @@ func guardToGone(_ *bench, s *scene) (time.Duration, error) {
 	return time.Duration((gone.T - tripped.T) * 1e9), err
 }
 
-func killToRunning(_ *bench, s *scene) (time.Duration, error) {
+func killToRunning(b *bench, s *scene) (time.Duration, error) {
 	stat := fmt.Sprintf("/proc/%d/stat", s.victim.cmd.Process.Pid)
-	return s.killed(func() bool {
+	return s.killed(b, func() bool {
 		data, err := os.ReadFile(stat)
 		_, after, _ := strings.Cut(string(data), ") ")
 		return err == nil && after != "" && after[0] != 't' && after[0] != 'T'
 	})
 }
 
-func killToContent(_ *bench, s *scene) (time.Duration, error) {
-	return s.killed(func() bool {
+func killToContent(b *bench, s *scene) (time.Duration, error) {
+	return s.killed(b, func() bool {
 		data, err := os.ReadFile(s.file)
 		return err == nil && string(data) == untouched
 	})
 }
 
 // killed kills the runner and looks until the fault is gone. The clock starts before the signal.
-func (s *scene) killed(gone func() bool) (time.Duration, error) {
+func (s *scene) killed(b *bench, gone func() bool) (time.Duration, error) {
 	if gone() {
 		return 0, fmt.Errorf("the fault is not there")
 	}
@@ -212,7 +212,7 @@ func (s *scene) killed(gone func() bool) (time.Duration, error) {
 		if time.Since(begun) > 10*time.Second {
 			return 0, fmt.Errorf("the fault outlived the runner by ten seconds")
 		}
-		time.Sleep(50 * time.Microsecond)
+		b.pause(50 * time.Microsecond)
 	}
 	return time.Since(begun), nil
 }

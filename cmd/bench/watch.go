@@ -65,7 +65,7 @@ func (b *bench) attach(strace string, pid int) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && b.ctx.Err() == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && b.ctx.Err() == nil; b.pause(time.Millisecond) {
 		if tracer, err := target.Tracer(pid); err == nil && tracer != 0 {
 			return c, nil
 		}

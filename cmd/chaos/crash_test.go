@@ -371,7 +371,6 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 		t.Errorf("exit %d, want one of %v", code, c.codes)
 	}
 	if strings.Contains(c.name, "then recover") {
-		waitFor(t, "both to be gone", func() bool { return p.find("guard") == 0 && p.find("script") == 0 })
 		if out, rc := p.chaos("recover"); rc != 0 {
 			t.Errorf("recover: %d %s", rc, out)
 		}
@@ -396,10 +395,8 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 	}
 	ran, _ := os.ReadDir(filepath.Join(p.runs, "chaos", "runs"))
 	for _, r := range ran {
-		for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
-			if left, _ := filepath.Glob(pattern + r.Name() + "*"); len(left) > 0 {
-				t.Errorf("cgroups are left: %v", left)
-			}
+		if left := cgroupsOf(r.Name()); len(left) > 0 {
+			t.Errorf("cgroups are left: %v", left)
 		}
 	}
 	if out, _ := p.chaos("runs"); strings.Contains(out, "unrecovered") != strings.Contains(c.name, "an undo that") {
@@ -413,4 +410,13 @@ func drawOne(t *testing.T, f matrixFault, c catastrophe, instant time.Duration, 
 			}
 		}
 	}
+}
+
+// cgroupsOf lists the cgroups that the faults of a run have made.
+func cgroupsOf(run string) (out []string) {
+	for _, pattern := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*"} {
+		found, _ := filepath.Glob(pattern + run + "*")
+		out = append(out, found...)
+	}
+	return out
 }

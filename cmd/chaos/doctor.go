@@ -42,7 +42,7 @@ the very targets.`,
 		ValidArgsFunction: completeScripts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(doctorFormats, format) {
-				return fmt.Errorf("--format is text or json, not %q%s", format, near(format, doctorFormats))
+				return noFormat(format, doctorFormats)
 			}
 			reg := registries()
 			uses := everything(reg)

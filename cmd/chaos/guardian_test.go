@@ -44,6 +44,13 @@ func (p *chaosProcess) theRun() *recovery.Run {
 	return list[0]
 }
 
+// dead tells that nobody of the run lives, or holds its locks: a process that is being killed is no more to be seen when its
+// last threads still do.
+func (p *chaosProcess) dead() bool {
+	r := p.theRun()
+	return len(p.living()) == 0 && !r.Alive && !r.Guarded
+}
+
 // pidOf finds the process of the run with an argument, such as the guardian's `guard`.
 func (p *chaosProcess) pidOf(arg string) int {
 	p.t.Helper()
@@ -123,7 +130,7 @@ func TestRecoverAfterBothWereKilled(t *testing.T) {
 	syscall.Kill(guard, syscall.SIGSTOP)
 	p.cmd.Process.Kill()
 	syscall.Kill(guard, syscall.SIGKILL)
-	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	waitFor(t, "both to be gone", p.dead)
 	if n := len(marked(dir)); n != 2 {
 		t.Fatalf("%d marks are left, the test wants 2", n)
 	}
@@ -178,6 +185,56 @@ func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
 		t.Errorf("undone after %s: a second of pause and five of grace were due", d)
 	}
 	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
+}
+
+// A stressor is the helper's, so only the end of a hung runner ends it; and then the guardian removes its cgroup.
+func TestAHungRunnerIsEndedWhenAStressorWithACgroupOutlivesItsTime(t *testing.T) {
+	needRoot(t)
+	script, _ := scene(t, "    process.fork(50) for 1s")
+	p := startChaos(t, "script", script)
+	p.until("step_ended", `"done"`)
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	if len(cgroupsOf(p.theRun().ID)) == 0 {
+		t.Fatal("there is no cgroup of the fault")
+	}
+	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
+	if left := cgroupsOf(p.theRun().ID); len(left) > 0 || len(p.theRun().Open) > 0 {
+		t.Errorf("left: %v %+v", left, p.theRun().Open)
+	}
+}
+
+// What a probe's command starts in a session of its own ends with the run: by the runner, by the guardian when that was killed,
+// and by recover when both were, or where there was no guardian as nothing had to be undone.
+func TestWhatAProbeLeavesEndsWithTheRun(t *testing.T) {
+	kill := func(p *chaosProcess) { p.cmd.Process.Kill(); p.code() }
+	for name, c := range map[string]struct {
+		inject string
+		end    func(*chaosProcess)
+	}{
+		"by the runner":            {"wait 100ms", func(p *chaosProcess) { p.code() }},
+		"by the guardian":          {"test.mark(\"mark\")\n    wait 5m", kill},
+		"by recover":               {"wait 5m", func(p *chaosProcess) { kill(p); p.chaos("recover") }},
+		"by recover after a fault": {"test.mark(\"mark\")\n    wait 5m", func(p *chaosProcess) { syscall.Kill(p.pidOf("guard"), syscall.SIGKILL); kill(p); p.chaos("recover") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := writeScript(t, fmt.Sprintf(`experiment "litter" {
+  probe out = exec.output("sh", args: ["-c", "setsid sleep 300 >/dev/null 2>&1 & echo up >> up"]) every 50ms
+  steady { expect out.exit_code == 0 }
+  hypothesis { always out.exit_code == 0 }
+  inject {
+    %s
+  }
+}
+`, c.inject))
+			p := startChaos(t, "script", script)
+			p.until("phase_entered", `"during"`)
+			if strings.Contains(c.inject, "mark") {
+				waitFor(t, "the fault", func() bool { return len(marked(filepath.Dir(script))) > 0 })
+			}
+			c.end(p)
+			waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
+		})
+	}
 }
 
 func readAll(t *testing.T, path string) string {
@@ -281,7 +338,7 @@ func TestAnUndoWithASecretSurvivesTheCrashAndTheSecretDoesNot(t *testing.T) {
 	syscall.Kill(guard, syscall.SIGSTOP)
 	p.cmd.Process.Kill()
 	syscall.Kill(guard, syscall.SIGKILL)
-	waitFor(t, "both to be gone", func() bool { return len(p.living()) == 0 })
+	waitFor(t, "both to be gone", p.dead)
 	if out, code := p.chaos("recover"); code != 0 {
 		t.Errorf("recover: %d %s", code, out)
 	}

@@ -64,6 +64,10 @@ func TestPlanOfEveryExample(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	scripts, err := filepath.Glob(root + "*/*.chaos")
 	if err != nil || len(scripts) == 0 {
 		t.Fatal("there are no examples", err)
@@ -77,13 +81,14 @@ func TestPlanOfEveryExample(t *testing.T) {
 			}
 			for format, ext := range map[string]string{"text": ".txt", "md": ".md", "json": ".json"} {
 				out, problems, code := asCommand(t, "plan", strings.TrimPrefix(path, "../../"), "--format", format)
-				if code != want {
+				if code != want { // perhaps a port is taken just now: that is no plan to compare, or to keep
 					t.Errorf("exit %d, want %d\n%s", code, want, problems)
+					return
 				}
 				if want != 0 && !strings.Contains(problems, "E501") {
 					t.Errorf("the problems are not listed:\n%s", problems)
 				}
-				comparePlan(t, name+ext, withoutMachine(out))
+				comparePlan(t, name+ext, withoutMachine(strings.ReplaceAll(out, checkout, "…")))
 			}
 		})
 	}

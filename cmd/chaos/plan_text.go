@@ -309,6 +309,11 @@ func planFacts(x *runtime.ExperimentPlan) []planFact {
 	}
 	add("faults", []string{fmt.Sprintf("%d that the run undoes, %d irreversible%s", x.Faults.Reversible, x.Faults.Irreversible, more)}, "")
 	var final, later []string
+	for _, s := range x.Steps("setup") {
+		if s.Irreversible() {
+			final = append(final, fmt.Sprintf("%s (setup, line %d)", s.Text, s.At.Line))
+		}
+	}
 	for _, s := range x.Steps("inject") {
 		if s.Irreversible() {
 			final = append(final, fmt.Sprintf("%s (line %d)", s.Text, s.At.Line))

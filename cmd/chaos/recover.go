@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"chaos/lang/value"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
 	"chaos/runtime/hold"
@@ -44,7 +45,7 @@ Exits with 0 when nothing is left, with 6 when something is.`,
 				return err
 			}
 			out := cmd.OutOrStdout()
-			*code, err = recoverRuns(out, list, len(args) > 0)
+			*code, err = recoverRuns(cmd.Context(), out, list, len(args) > 0)
 			if err == nil && len(args) == 0 {
 				err = endOrphans(cmd.Context(), out)
 			}
@@ -67,7 +68,12 @@ func endOrphans(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-const runsHelp = "record and find runs in `DIR` (default: the user's state folder)"
+// What several commands say of one flag.
+const (
+	paramsHelp  = "take parameters from a JSON or YAML `FILE`; --param goes over it, the environment (CHAOS_PARAM_name) under it"
+	secretsHelp = "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)"
+	runsHelp    = "record and find runs in `DIR` (default: the user's state folder)"
+)
 
 func runsDir(flag string) (string, error) {
 	if flag != "" {
@@ -91,21 +97,28 @@ func chosen(dir string, given bool, args []string) ([]*recovery.Run, error) {
 	return []*recovery.Run{r}, nil
 }
 
+// patience is how long `chaos recover` waits for the guardian of a run, and for the end of a runner that was killed.
+const patience = time.Minute
+
 // recoverRuns undoes what can be undone. A run that lives is left alone; when it was named, that is worth a word.
-func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
+func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named bool) (int, error) {
 	code := 0
 	for _, r := range list {
-		switch {
+		if !r.Alive && r.Guarded && len(r.Open) > 0 {
+			fmt.Fprintf(out, "run %s is being undone by its guardian: waiting\n", r.ID)
+		}
+		r = recovery.Settle(ctx, r, patience)
+		switch why := r.Unsettled(); {
+		case why != "":
+			code = exitLeft
+			fmt.Fprintf(out, "run %s: NOT UNDONE: %s\n", r.ID, why)
 		case r.Alive && named:
 			return exitUsage, fmt.Errorf("run %s is alive (pid %d): `chaos stop %s` ends it, and undoes everything", r.ID, r.Pid, r.ID)
-		case r.Guarded && len(r.Open) > 0:
-			fmt.Fprintf(out, "run %s is being undone by its guardian: waiting\n", r.ID)
-			if again := awaitGuardian(r.Dir); again != nil {
-				r = again
-			}
-		}
-		if r.Alive && len(r.Open) > 0 {
+		case r.Alive && len(r.Open) > 0:
 			fmt.Fprintf(out, "run %s is alive (pid %d), with %s in place: left alone; `chaos stop %s` ends it\n", r.ID, r.Pid, plural(len(r.Open), "fault"), r.ID)
+		}
+		if !r.Alive && !r.Guarded && !r.Ended {
+			command.EndLitter(r.Dir)
 		}
 		if !r.Unrecovered() {
 			continue
@@ -138,17 +151,6 @@ func recoverRuns(out io.Writer, list []*recovery.Run, named bool) (int, error) {
 		}
 	}
 	return code, nil
-}
-
-func awaitGuardian(dir string) *recovery.Run {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		r, err := recovery.Read(dir)
-		if err != nil || !r.Guarded {
-			return r
-		}
-		<-time.After(50 * time.Millisecond)
-	}
-	return nil
 }
 
 func completeRuns(runs *string, keep func(*recovery.Run) bool) cobra.CompletionFunc {

@@ -35,13 +35,15 @@ func TestAHogIsKilledInItsCgroupAndNobodyElse(t *testing.T) {
   hypothesis {
     always other.running
     eventually not state.running within 10s
-    expect state.signal == "KILL"
+    expect state.exit_code == 137 and state.signal == "KILL" and state.oom_killed
+    never other.oom_killed
   }
   inject {
     process.limit(hog, memory: 64MiB)
     exec.run("touch", args: ["%[1]s/go"])
     wait until not state.running within 20s
     exec.run("touch", args: ["%[1]s/killed"])
+    wait until state.oom_killed within 5s
     wait 500ms
   }
 }

@@ -33,6 +33,7 @@ type terminal struct {
 	depth      int                 // of the step that speaks
 	judged     []event.CheckJudged // of the hypothesis, kept until the end so that they stand above the verdict
 	hypothesis string              // its title
+	failing    []string            // the checks of the present phase that were shown as not holding
 	untimed    bool                // the lines being written are about the whole run, not about a moment
 }
 
@@ -241,7 +242,7 @@ func (t *terminal) phase(d event.PhaseEntered) {
 		title = "does the steady state come back?"
 	}
 	t.heading(name, title, detail)
-	t.depth = 0
+	t.depth, t.failing = 0, nil
 }
 
 func (t *terminal) phaseEnded(d event.PhaseEnded) {
@@ -249,7 +250,11 @@ func (t *terminal) phaseEnded(d event.PhaseEnded) {
 	case d.OK:
 		t.line(2, "✓", "good", "steady", took(d.Took))
 	default:
-		t.line(2, "✗", "bad", "not steady: "+d.Detail, live.Clock(time.Duration(d.Took)))
+		text := "not steady: " + d.Detail
+		if slices.ContainsFunc(t.failing, func(check string) bool { return strings.HasPrefix(d.Detail, check) }) { // it stands above, with its values
+			text = "not steady"
+		}
+		t.line(2, "✗", "bad", text, took(d.Took))
 	}
 }
 
@@ -341,6 +346,9 @@ func (t *terminal) check(d event.CheckJudged) {
 	default:
 		t.line(2, "?", "warn", d.Text, at)
 		t.evidence(d, 6)
+	}
+	if d.Result != "held" && d.Section != "hypothesis" {
+		t.failing = append(t.failing, d.Text)
 	}
 }
 

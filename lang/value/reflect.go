@@ -61,7 +61,7 @@ func TypeOf(t reflect.Type) *Type {
 				copied.AnyUnit = true
 				ft = &copied
 			}
-			st.Fields = append(st.Fields, Field{Name: name, Help: f.Tag.Get("help"), Type: ft, index: f.Index})
+			st.Fields = append(st.Fields, Field{Name: name, Help: f.Tag.Get("help"), Type: ft, Kept: opts == "kept", index: f.Index})
 		}
 		return st
 	}

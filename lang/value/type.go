@@ -54,6 +54,7 @@ type Field struct {
 	Name string
 	Help string
 	Type *Type
+	Kept bool // it tells of all since the probe began, so that it shows a fault that is gone
 
 	index []int // in the Go struct, see reflect.StructField
 }

@@ -7,7 +7,6 @@ package bpf
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -27,12 +26,10 @@ func allOn(trace tracefs) []probes.Probe {
 
 // who narrows down whose doings count.
 type who struct {
-	Pid   *int   `chaos:"pid" help:"only what the process with this id did"`
+	Pid   *int   `chaos:"pid" range:">=1" help:"only what the process with this id did"`
 	Name  string `chaos:"name" help:"only what processes with this name did, as ps -o comm shows it: at most 15 bytes"`
-	Count int    `chaos:"count" default:"5" help:"how many entries the list has at most, 1 to 100, the largest first; the sums are of all"`
+	Count int    `chaos:"count" default:"5" range:">=1 <=100" help:"how many entries the list has at most, the largest first; the sums are of all"`
 }
-
-const maxCount = 100
 
 // filter is who and match, checked.
 type filter struct {
@@ -42,12 +39,6 @@ type filter struct {
 
 func newFilter(w who, match string) (filter, error) {
 	f := filter{who: w}
-	if w.Count < 1 || w.Count > maxCount {
-		return f, fmt.Errorf("`count` must be between 1 and %d", maxCount)
-	}
-	if w.Pid != nil && *w.Pid < 1 {
-		return f, errors.New("`pid` must be 1 or more")
-	}
 	if len(w.Name) > 15 {
 		return f, fmt.Errorf("`name`: the kernel keeps 15 bytes of a process's name, and %s is longer; write %s", value.Quote(w.Name), value.Quote(strings.ToValidUTF8(w.Name[:15], "")))
 	}

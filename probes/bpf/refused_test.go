@@ -337,9 +337,9 @@ func TestFieldsComeFromTheFormat(t *testing.T) {
 func TestBadArgumentsAreRefusedBeforeAnythingIsLoaded(t *testing.T) {
 	never := func(func(fs.FS) error) error { t.Error("it looked at the kernel"); return nil }
 	for want, args := range map[string]map[string]value.Value{
-		"`match`: \"(\" is no regular expression: missing closing ): `(`": {"match": str("(")},
-		"`count` must be between 1 and 100":                               {"count": value.NumberOf(0)},
-		"`pid` must be 1 or more":                                         {"pid": value.NumberOf(-1)},
+		"`match`: \"(\" is no regular expression: missing closing ): `(`":                                                              {"match": str("(")},
+		"`count: 0` must be a whole number from 1 to 100":                                                                              {"count": value.NumberOf(0)},
+		"`pid: -1` must be a whole number, at least 1":                                                                                 {"pid": value.NumberOf(-1)},
 		"`name`: the kernel keeps 15 bytes of a process's name, and \"prometheus-node-exporter\" is longer; write \"prometheus-node\"": {"name": str("prometheus-node-exporter")},
 	} {
 		for _, p := range allOn(never) {

@@ -59,7 +59,7 @@ func open(_ context.Context, e env.Env, in outputArgs) (probes.Take[Sample], err
 		}
 		r, err := command.Run(ctx, command.Spec{
 			Command: in.Command, Path: path, Args: in.Args, Dir: command.Resolve(e.Dir, in.Dir), Env: environment,
-			Stdin: in.Stdin, Timeout: in.Timeout, Sweep: true,
+			Stdin: in.Stdin, Timeout: in.Timeout, Sweep: true, Run: e.RunDir,
 		})
 		if err != nil {
 			return Sample{}, err

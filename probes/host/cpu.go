@@ -16,7 +16,7 @@ import (
 )
 
 type cpuArgs struct {
-	Core *int `chaos:"core" help:"the number of one core, from 0; without it all of them together"`
+	Core *int `chaos:"core" range:">=0" help:"the number of one core, from 0; without it all of them together"`
 }
 
 // CPU is what the cores did since the sample before. busy and iowait are with the idle rest 100%, and user, system, softirq

@@ -12,6 +12,7 @@ import (
 
 	"chaos/lang/value"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/kmsg"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
@@ -19,8 +20,8 @@ import (
 )
 
 // spoken is a log whose reads give these, one after the other, and then nothing.
-func spoken(list ...any) *kmsg {
-	return &kmsg{read: func(b []byte) (int, error) {
+func spoken(list ...any) *kmsg.Log {
+	return kmsg.Of(func(b []byte) (int, error) {
 		if len(list) == 0 {
 			return 0, unix.EAGAIN
 		}
@@ -30,7 +31,7 @@ func spoken(list ...any) *kmsg {
 			return 0, err
 		}
 		return copy(b, next.(string)), nil
-	}}
+	})
 }
 
 func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
@@ -60,48 +61,6 @@ func TestTheRateCountsWhatAFailedSampleSaw(t *testing.T) {
 	refused(t, err, "the disk reports an error")
 	if got, err := take(t.Context()); err != nil || got.Count != 1 || got.Rate <= 0 {
 		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-func TestTheLogIsNotReadOnceItIsClosed(t *testing.T) {
-	closed := false
-	begun := make(chan bool)
-	log := &kmsg{
-		read: func([]byte) (int, error) {
-			begun <- true
-			time.Sleep(10 * time.Millisecond)
-			if closed {
-				t.Error("it reads from what is closed")
-			}
-			return 0, unix.EAGAIN
-		},
-		close: func() error { closed = true; return nil },
-	}
-	s := &logSampler[KernelLog]{t: value.TAny, take: matching(log, regexp.MustCompile("x")), log: log}
-	first := make(chan error)
-	go func() { _, err := s.Sample(t.Context()); first <- err }()
-	<-begun
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Sample(t.Context()); err == nil {
-		t.Error("a closed probe gives samples")
-	}
-}
-
-func TestAKernelThatLogsInALoopIsNoReasonToHang(t *testing.T) {
-	n := 0
-	log := &kmsg{read: func(b []byte) (int, error) {
-		n++
-		return copy(b, fmt.Sprintf("6,%d,1,-;again\n", n)), nil
-	}}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := log.drain(ctx, func(string) {}); err != context.DeadlineExceeded || log.lost != 0 {
-		t.Error(err, log.lost)
 	}
 }
 

@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 
 type topArgs struct {
 	By    string `chaos:"by,required" enum:"cpu memory io" help:"what they are ordered by, the greatest first"`
-	Count int    `chaos:"count" default:"5" help:"how many, from 1 to 100"`
+	Count int    `chaos:"count" default:"5" range:">=1 <=100" help:"how many"`
 }
 
 // Top is who takes most of the machine.
@@ -44,9 +43,6 @@ func top(r Root) probes.Probe {
 		f, err := r.procfs()
 		if err != nil {
 			return nil, err
-		}
-		if in.Count < 1 || in.Count > 100 {
-			return nil, fmt.Errorf("`count` goes from 1 to 100")
 		}
 		return metered(func() (census, error) { return count(f) }, census.until, func(_, grown census, span time.Duration) Top {
 			return Top{Processes: grown.greatest(in.By, in.Count, span)}

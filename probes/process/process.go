@@ -12,6 +12,7 @@ import (
 	"chaos/probes"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
+	"chaos/runtime/oom"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -27,28 +28,34 @@ type Sample struct {
 	Running  bool           `chaos:"running" help:"it exists and has not ended; true also while it is paused"`
 	Paused   bool           `chaos:"paused" help:"it is stopped, by a signal or by a tracer such as process.pause"`
 	Pid      *int           `chaos:"pid" help:"its present process id; absent while it does not run"`
-	Restarts *int           `chaos:"restarts" help:"how often it was started after the first time; only of a process that the script started"`
+	Restarts *int           `chaos:"restarts,kept" help:"how often it was started after the first time; only of a process that the script started"`
 	ExitCode *int           `chaos:"exit_code" help:"of its latest end: its exit code, or 128 and the number of the signal that ended it; only of a process that the script started and that has ended"`
 	Signal   *string        `chaos:"signal" help:"the signal of its latest end, such as KILL, also told from an exit code above 128; absent where it exited by itself"`
+	OOM      *bool          `chaos:"oom_killed" help:"whether the kernel's OOM killer brought its latest end, by the kernel's log, which is root's, or else the counters of the machine and of its cgroup; false before an end; absent where they do not tell, and of a process that was never seen"`
 	Uptime   *time.Duration `chaos:"uptime" help:"how long ago it was started, the latest time; absent while it does not run"`
 }
 
 func state() probes.Probe {
-	return probes.Define(spec.Call{
+	return probes.DefineClosing(spec.Call{
 		Name:    "process.state",
-		Summary: "Tells whether a process runs, and how it ended; that nothing matches is a sample too: it does not run.",
+		Summary: "Tells whether a process runs, how it ended, and whether the OOM killer did it; that nothing matches is a sample too: it does not run.",
 		Example: `probe db = process.state(port: 5432) every 500ms`,
 	}, openState)
 }
 
-func openState(_ context.Context, _ env.Env, in stateArgs) (probes.Take[Sample], error) {
+func openState(_ context.Context, _ env.Env, in stateArgs) (probes.Take[Sample], func() error, error) {
 	w := &watch{selector: in.Selector}
-	return w.take, nil
+	if _, ok := in.Process.(*hold.Process); ok {
+		return w.take, nil, nil // its supervisor knows how it ended
+	}
+	w.ends = &ends{watch: oom.NewWatch()}
+	return w.take, w.ends.close, nil
 }
 
 // watch takes samples of one selector.
 type watch struct {
 	selector target.Selector
+	ends     *ends // of a process that the script did not start
 
 	mu   sync.Mutex
 	seen target.Identity // of `pid:`, at the first sample: a later bearer of the pid is another process
@@ -70,11 +77,16 @@ func (w *watch) take(context.Context) (Sample, error) {
 	if h, ok := w.selector.Process.(*hold.Process); ok {
 		out = supervised(h.State())
 	}
-	if len(found) == 0 || found[0].Down() || !w.same(found[0].Identity) {
-		return out, nil
+	var p target.Process
+	runs := len(found) == 1 && !found[0].Down() && w.same(found[0].Identity)
+	if runs {
+		p, err = found[0].Identity.Process()
+		runs = err == nil && !p.Zombie()
 	}
-	p, err := found[0].Identity.Process()
-	if err != nil || p.Zombie() {
+	if w.ends != nil {
+		out.OOM = w.ends.look(p, runs)
+	}
+	if !runs {
 		return out, nil
 	}
 	uptime := p.Uptime()
@@ -97,11 +109,11 @@ func (w *watch) same(id target.Identity) bool {
 
 // supervised is what the supervisor knows of a process, apart from its being there.
 func supervised(s hold.State) Sample {
-	out := Sample{Restarts: &s.Restarts}
+	out := Sample{Restarts: &s.Restarts, OOM: oom.No.Bool()}
 	if !s.Exited {
 		return out
 	}
-	out.ExitCode = &s.ExitCode
+	out.ExitCode, out.OOM = &s.ExitCode, s.OOMKilled
 	if name := signalOf(s); name != "" {
 		out.Signal = &name
 	}

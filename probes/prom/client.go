@@ -57,9 +57,6 @@ type client struct {
 
 // connect checks the arguments. It sends nothing yet.
 func connect(probe, query string, e env.Env, o options) (*client, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
 	if strings.TrimSpace(query) == "" {
 		return nil, errors.New("`query` is empty")
 	}

@@ -489,8 +489,8 @@ func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {
 	for want, a := range map[string]args{
 		"`query` is empty": {"query": str(" ")},
 		"`query`: nothing closes this: at \"(up\", column 4":                                        {"query": str("sum(up")},
-		"`timeout` must be more than 0":                                                             {"timeout": value.DurationOf(0)},
-		"`max_age` must be more than 0":                                                             {"max_age": value.DurationOf(-1)},
+		"`timeout: 0s` must be more than 0s":                                                        {"timeout": value.DurationOf(0)},
+		"`max_age: -1ns` must be more than 0s":                                                      {"max_age": value.DurationOf(-1)},
 		"`server`: \"localhost:9090\" has no scheme; write \"http://localhost:9090\"":               {"server": str("localhost:9090")},
 		"`server`: \"ftp://x\" is neither http nor https":                                           {"server": str("ftp://x")},
 		"`server`: \"http://:9090\" names no host":                                                  {"server": str("http://:9090")},
@@ -503,8 +503,8 @@ func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {
 		"`bearer` must be one line":                                                                 {"bearer": str("a\nb")},
 		"`ca`: " + filepath.Join(dir, "none.pem") + ": it does not exist":                           {"ca": str("none.pem")},
 		"`ca`: " + empty + " holds no certificate in PEM":                                           {"ca": str(empty)},
-		"`over` must be more than 0":                                                                {"over": value.DurationOf(-1)},
-		"`step` must be a whole number of milliseconds":                                             {"step": value.DurationOf(1000)},
+		"`over: -1ns` must be more than 0s":                                                         {"over": value.DurationOf(-1)},
+		"`step` must be a whole number of milliseconds":                                             {"step": value.DurationOf(1500 * time.Microsecond)},
 		"`step`: 1h in steps of 10ms are 360000 points, and a server computes at most 11000":        {"over": value.DurationOf(time.Hour), "step": value.DurationOf(10 * time.Millisecond)},
 	} {
 		all := args{"query": str("up")}

@@ -21,8 +21,8 @@ const maxPoints = 11000
 
 type rangeArgs struct {
 	Query string        `chaos:"query,required,positional" help:"PromQL that gives a scalar or one series at each moment"`
-	Over  time.Duration `chaos:"over" help:"how far back from now; without it since the phase began: before, during, after…"`
-	Step  time.Duration `chaos:"step" help:"the time between two points; without it the shortest scrape interval of what the query reads"`
+	Over  time.Duration `chaos:"over" range:">0s" help:"how far back from now; without it since the phase began: before, during, after…"`
+	Step  time.Duration `chaos:"step" range:">=1ms" help:"the time between two points; without it the shortest scrape interval of what the query reads"`
 	options
 }
 
@@ -46,9 +46,7 @@ func queryRange() probes.Probe {
 		switch {
 		case err != nil:
 			return nil, err
-		case in.Over < 0:
-			return nil, errors.New("`over` must be more than 0")
-		case in.Step < 0 || in.Step%time.Millisecond != 0: // a server would round it
+		case in.Step%time.Millisecond != 0: // a server would round it
 			return nil, errors.New("`step` must be a whole number of milliseconds")
 		case in.Step > 0 && in.Over/in.Step > maxPoints:
 			return nil, fmt.Errorf("`step`: %s in steps of %s are %d points, and a server computes at most %d", value.DurationOf(in.Over), value.DurationOf(in.Step), in.Over/in.Step, maxPoints)

@@ -245,21 +245,12 @@ func (g Group) Members() []int {
 	return out
 }
 
-// OOMKills is how many processes of the group the kernel has killed because the group's memory was used up: `oom_kill` of
-// memory.events in version 2, of memory.oom_control in version 1.
+// OOMKills is how many processes of the group the kernel has killed because the group's memory was used up.
 func (g Group) OOMKills() int {
 	kills := 0
 	for _, p := range g.Parts {
-		if !slices.Contains(p.Limited, Memory) {
-			continue
-		}
-		name := "memory.events"
-		if p.Version == 1 {
-			name = "memory.oom_control"
-		}
-		w := words(filepath.Join(g.dir(p), name))
-		if i := slices.Index(w, "oom_kill"); i >= 0 && i+1 < len(w) {
-			n, _ := strconv.Atoi(w[i+1])
+		if slices.Contains(p.Limited, Memory) {
+			n, _ := OOMKills(filepath.Join(g.dir(p), p.oomFile()))
 			kills += n
 		}
 	}

@@ -42,6 +42,8 @@ type Spec struct {
 	// Sweep kills what the command left in its process group when it ends by itself. A probe must not collect litter; an
 	// action may start something on purpose.
 	Sweep bool
+	// Run is the folder of the run whose probe it is, "" for none: EndLitter finds by it what hid from the sweep.
+	Run string
 }
 
 // Result is how a command ended.
@@ -52,6 +54,7 @@ type Result struct {
 	Stderr  string
 	Tail    string // the last lines of standard error
 	Elapsed time.Duration
+	Left    bool // something that it started runs on, in its process group or with its output open
 }
 
 // TimeoutError tells that a command was ended because its time was up.
@@ -204,6 +207,9 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	for name, v := range s.Env {
 		cmd.Env = append(cmd.Env, name+"="+v)
 	}
+	if s.Run != "" {
+		cmd.Env = append(cmd.Env, litter(s.Run))
+	}
 	if s.Stdin != "" {
 		cmd.Stdin = strings.NewReader(s.Stdin)
 	}
@@ -240,10 +246,12 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	} else {
 		out.readFor(drain)
 	}
-	if _ = cmd.Wait(); cmd.ProcessState == nil {
+	_ = cmd.Wait()
+	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) // reaped, so the leader itself counts no more
+	if cmd.ProcessState == nil {
 		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
 	}
-	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed}
+	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed, Left: left}
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		r.Code = 128 + int(status.Signal())

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -121,9 +122,19 @@ func Start(command []string, runDir, scriptDir string, started time.Time) (*Clie
 	if err != nil {
 		c.pipe.Close()
 		c.cmd.Process.Kill()
+		if said := firstLine(log.Name()); said != "" {
+			err = fmt.Errorf("it has ended, and said: %s", said)
+		}
 		return nil, err
 	}
 	return c, nil
+}
+
+// firstLine is what a guardian that could not start has said: of a crash, the first line tells why.
+func firstLine(path string) string {
+	data, _ := os.ReadFile(path)
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.TrimSpace(line)
 }
 
 func (c *Client) send(m message) error {
@@ -216,7 +227,9 @@ func Serve(reg *actions.Registry, in io.Reader, out io.Writer) int {
 		select {
 		case m, ok := <-lines:
 			if !ok {
-				return g.finish("the runner has died")
+				code := g.finish("the runner has died")
+				command.EndLitter(g.hello.RunDir)
+				return code
 			}
 			if m.Farewell {
 				return 0
@@ -279,7 +292,7 @@ func (g *guard) overdue() {
 	for _, o := range g.open {
 		if d, ok := g.deadlines[o.ID]; ok && d+int64(DeadlineGrace) <= now {
 			late = append(late, o)
-			hung = hung || o.Undo.Lifetime == actions.Kernel
+			hung = hung || o.Undo.Lifetime == actions.Kernel || o.Undo.Held
 		}
 	}
 	switch {
@@ -327,6 +340,8 @@ func (g *guard) undo(list []recovery.Open, why string) bool {
 			if left.Manual != "" {
 				say("by hand: %s", left.Manual)
 			}
+			delete(g.deadlines, o.ID) // tried again when the runner has died
+			continue
 		}
 		g.drop(o.ID)
 	}

@@ -44,12 +44,14 @@ type State struct {
 	Start    uint64    `json:"start"`
 	Since    time.Time `json:"since"`    // of the present start
 	Restarts int       `json:"restarts"` // starts after the first
-	Exited   bool      `json:"exited"`   // has ended at least once; the next two are of the latest end
+	Exited   bool      `json:"exited"`   // has ended at least once; the next three are of the latest end
 	ExitCode int       `json:"exit_code"`
-	Signal   string    `json:"signal"`  // "KILL", "" for a plain exit
-	Stopped  bool      `json:"stopped"` // on purpose, so no restart follows
-	GaveUp   bool      `json:"gave_up"` // the start limit was hit
-	Problem  string    `json:"problem"` // why the latest start failed, "" where it did not
+	Signal   string    `json:"signal"` // "KILL", "" for a plain exit
+	// Whether the kernel's OOM killer ended it; nil where that cannot be known, or not yet.
+	OOMKilled *bool  `json:"oom_killed,omitempty"`
+	Stopped   bool   `json:"stopped"` // on purpose, so no restart follows
+	GaveUp    bool   `json:"gave_up"` // the start limit was hit
+	Problem   string `json:"problem"` // why the latest start failed, "" where it did not
 }
 
 // Client is the runner's end. It starts the helper when it is first needed. Safe for concurrent use.

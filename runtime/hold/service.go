@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"chaos/runtime/oom"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,8 @@ type service struct {
 	giveUpAt time.Time      // stopping: when SIGKILL has proved to be of no use
 	stoppers []int64        // requests to answer once it is down
 	again    []int64        // requests to answer once it is down and started again
+	watch    *oom.Case      // of the main process
+	inquest  *inquest       // into its latest end, while that is open
 }
 
 func newService(s *supervisor, key string, spec Spec) *service {
@@ -64,6 +67,7 @@ func (v *service) launch() error {
 		return errors.New(v.state.Problem)
 	}
 	v.starts = append(v.starts, now)
+	watch := v.owner.oom.Begin()
 	pid, err := v.fork()
 	if err != nil {
 		v.state.Problem = err.Error()
@@ -76,7 +80,8 @@ func (v *service) launch() error {
 	if v.state.Since != (time.Time{}) {
 		v.state.Restarts++
 	}
-	v.pid, v.phase = pid, phaseRunning
+	watch.Pid = pid
+	v.pid, v.phase, v.watch = pid, phaseRunning, watch
 	v.groups[pid] = true
 	v.state.Running, v.state.Pid, v.state.Since = true, pid, now
 	v.state.Stopped, v.state.GaveUp, v.state.Problem = false, false, ""
@@ -175,6 +180,7 @@ func (v *service) exited(status unix.WaitStatus) {
 		// As shells count, so that one number tells both.
 		v.state.ExitCode, v.state.Signal = 128+int(status.Signal()), target.SignalName(status.Signal())
 	}
+	v.inquire(status.Signal())
 	if v.phase == phaseRunning {
 		v.phase = phaseDown
 		if v.spec.Restart {
@@ -255,6 +261,14 @@ func (v *service) restart(id int64) {
 // step goes on with what is under way, and says when to be called again at the latest; the zero time: not before something
 // happens.
 func (v *service) step(now time.Time) time.Time {
+	at := v.proceed(now)
+	if due := v.investigate(now); at.IsZero() || !due.IsZero() && due.Before(at) {
+		at = due
+	}
+	return at
+}
+
+func (v *service) proceed(now time.Time) time.Time {
 	switch v.phase {
 	case phaseWaiting:
 		// The old processes must not hold the port that the new ones need.

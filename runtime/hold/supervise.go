@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chaos/runtime/cgroup"
+	"chaos/runtime/oom"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ type supervisor struct {
 
 	cage cgroup.Cage // of all that is started
 	door *os.File    // its folder, open: what is forked is born into it
+	oom  *oom.Watch
 }
 
 func newSupervisor(out *sender) *supervisor {
@@ -43,7 +45,7 @@ func newSupervisor(out *sender) *supervisor {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "processes cannot be found without /proc (mount -t proc proc /proc):", err)
 	}
-	s := &supervisor{out: out, self: self, services: map[string]*service{}}
+	s := &supervisor{out: out, self: self, services: map[string]*service{}, oom: oom.NewWatch()}
 	// Where none can be made, as by most users and in most containers, the environment and the session have to do.
 	if s.cage, err = cgroup.NewCage(self.Identity()); err == nil {
 		s.door, _ = os.Open(s.cage.Dir)

@@ -89,8 +89,8 @@ func (m *Metrics) Event(e event.Event) {
 		m.enter(d.Phase)
 	case event.StepStarted:
 		m.phases[d.Step] = d.Phase
-	case event.UndoIntended:
-		if _, known := m.open[d.Step]; !known {
+	case event.UndoState: // a record that is intended only may turn out void
+		if _, known := m.open[d.Step]; d.State == "applied" && !known {
 			fault := m.phases[d.Step] != event.Setup
 			m.open[d.Step] = fault
 			if fault {

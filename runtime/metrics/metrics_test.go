@@ -44,12 +44,15 @@ func help(t *testing.T, m *Metrics, name string) string {
 
 func sample(probe string, v value.Value) event.Sample { return event.Sample{Probe: probe, Value: &v} }
 
+func applied(step int) event.UndoState { return event.UndoState{Step: step, State: "applied"} }
+
 func TestAFaultIsActiveFromItsRecordToItsUndo(t *testing.T) {
 	m := New("test")
 	feed(m, event.RunStarted{Run: "r", Script: "s.chaos"}, event.ExperimentStarted{Title: "x"},
-		event.StepStarted{Step: 1, Phase: event.Setup}, event.UndoIntended{Step: 1}, // what setup starts is no fault
-		event.StepStarted{Step: 2, Phase: event.During}, event.UndoIntended{Step: 2}, event.UndoIntended{Step: 2},
-		event.StepStarted{Step: 3, Phase: event.During}, event.UndoIntended{Step: 3})
+		event.StepStarted{Step: 1, Phase: event.Setup}, applied(1), // what setup starts is no fault
+		event.StepStarted{Step: 2, Phase: event.During}, applied(2), applied(2),
+		event.StepStarted{Step: 3, Phase: event.During}, applied(3),
+		event.StepStarted{Step: 4, Phase: event.During}, event.UndoIntended{Step: 4}, event.UndoState{Step: 4, State: event.Void})
 	expect(t, m, "chaos_faults_active", "chaos_faults_active{experiment=\"x\"} 2\n")
 	feed(m, event.FaultUndone{Step: 3, OK: true}, event.FaultUndone{Step: 2}, event.FaultUndone{Step: 1, OK: true})
 	expect(t, m, "chaos_faults_active", "chaos_faults_active{experiment=\"x\"} 1\n") // one could not be undone

@@ -27,9 +27,9 @@ type Fork struct {
 	Keep  int      `json:"keep"`           // how many more processes can be started in any case; below, all end
 }
 
-// Room is how many more processes and threads the kernel would start now, and how many there can be in all; see pid_max and
-// threads-max in proc_sys_kernel(5).
-func Room() (room, most int, err error) {
+// Room is how many more processes and threads the kernel would start now in these cgroups, and how many there can be in all;
+// see pid_max and threads-max in proc_sys_kernel(5), and pids.max, by which a container is kept small, in cgroup-v2.rst.
+func Room(cgroups ...string) (room, most int, err error) {
 	most, err = sysctl("kernel/pid_max")
 	if err != nil {
 		return 0, 0, err
@@ -47,11 +47,25 @@ func Room() (room, most int, err error) {
 	}
 	_, existing, _ := strings.Cut(col[3], "/")
 	n, err := strconv.Atoi(existing)
-	return most - n, most, err
+	room = most - n
+	for _, dir := range cgroups {
+		limit, err := number(filepath.Join(dir, "pids.max"))
+		if err != nil {
+			continue // "max", or the root, which has none
+		}
+		now, err := number(filepath.Join(dir, "pids.current"))
+		if err != nil {
+			return 0, 0, err
+		}
+		room, most = min(room, limit-now), min(most, limit)
+	}
+	return room, most, err
 }
 
-func sysctl(name string) (int, error) {
-	data, err := os.ReadFile(filepath.Join("/proc/sys", name))
+func sysctl(name string) (int, error) { return number(filepath.Join("/proc/sys", name)) }
+
+func number(file string) (int, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
@@ -62,10 +76,12 @@ func (f *Fork) run(say func(string)) error {
 	if f.Count < 1 || len(f.Join) == 0 {
 		return errors.New("the stressor got an order that makes no sense")
 	}
+	var above []string
 	for _, dir := range f.Join {
 		if err := cgroup.Join(dir); err != nil {
 			return err
 		}
+		above = append(above, filepath.Dir(dir))
 	}
 	// The first process of the namespace is to end with this thread; see PR_SET_PDEATHSIG in prctl(2).
 	runtime.LockOSThread()
@@ -95,7 +111,7 @@ func (f *Fork) run(say func(string)) error {
 		if pid, err := unix.Wait4(first, nil, unix.WNOHANG, nil); err == nil && pid == first {
 			return errors.New("somebody has ended the processes")
 		}
-		room, _, err := Room()
+		room, _, err := Room(above...)
 		if err == nil && room < f.Keep {
 			return fmt.Errorf("it ended by itself: the kernel would start no more than %d processes, and the floor is %d", room, f.Keep)
 		}

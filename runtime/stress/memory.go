@@ -146,16 +146,6 @@ func touch(held [][]byte) {
 	}
 }
 
-// oomKills counts what the kernel's OOM killer has ended since boot, for want of memory anywhere; see oom_kill in
-// proc_vmstat(5).
-func oomKills() int64 {
-	data, _ := os.ReadFile("/proc/vmstat")
-	_, rest, _ := strings.Cut(string(data), "\noom_kill ")
-	line, _, _ := strings.Cut(rest, "\n")
-	n, _ := strconv.ParseInt(line, 10, 64)
-	return n
-}
-
 func swapOn() bool {
 	data, _ := os.ReadFile("/proc/meminfo")
 	return meminfo(string(data), "SwapTotal:") > 0

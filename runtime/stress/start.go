@@ -16,6 +16,7 @@ import (
 	"chaos/runtime/cgroup"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
+	"chaos/runtime/oom"
 	"chaos/runtime/target"
 )
 
@@ -45,7 +46,7 @@ type Stressor struct {
 	Process *hold.Process
 	out     string // what it says goes there
 	problem string
-	ooms    int64 // kills of the kernel's OOM killer until it began
+	ooms    uint64 // kills of the kernel's OOM killer until it began
 }
 
 // Run records the stressor and starts it under the helper of the run.
@@ -71,18 +72,17 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 		return nil, err
 	}
 	undo := actions.Undo{
-		Kind: s.Action, Version: Version, Target: s.Target, Args: args, Lifetime: actions.Kernel, Limit: 30 * time.Second,
+		Kind: s.Action, Version: Version, Target: s.Target, Args: args, Lifetime: actions.Kernel, Held: true, Limit: 30 * time.Second,
 		Manual: fmt.Sprintf("grep -lsz CHAOS_HOLD=%s /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -KILL", mark.ID),
 	}
 	if undo.Target.Kind == "" {
 		undo.Target = target.Identity{Kind: "stressor", ID: mark.ID, Name: s.Action, Boot: target.Boot()}
 	}
-	if s.File != "" {
+	if s.File != "" { // it takes its space until it is removed; a cgroup without processes does nothing
 		undo.Lifetime = actions.Guardian
 		undo.Manual += "; rm -f '" + strings.ReplaceAll(s.File, "'", `'\''`) + "'"
 	}
 	if s.Group != nil {
-		undo.Lifetime = actions.Guardian
 		undo.Manual += "; rmdir " + strings.Join(s.Group.Dirs(), " ")
 	}
 	id, err := led.Intend(undo)
@@ -102,7 +102,8 @@ func (s Start) Run(ctx context.Context, e env.Env, led actions.Ledger) (*Stresso
 	if err != nil {
 		return nil, err
 	}
-	return &Stressor{Process: p, out: out, problem: problem, ooms: oomKills()}, led.Applied(id)
+	ooms, _ := oom.Kills()
+	return &Stressor{Process: p, out: out, problem: problem, ooms: ooms}, led.Applied(id)
 }
 
 // outputs makes two files in the run's folder, never those of another stressor.
@@ -142,10 +143,11 @@ func (s *Stressor) End() string {
 	if said := strings.TrimSpace(read(s.problem)); said != "" {
 		return said
 	}
+	ooms, _ := oom.Kills()
 	switch {
 	case state.ExitCode == exitMute:
 		return "the stressor could not write to " + s.out + ": is that disk full?"
-	case state.Signal == "KILL" && oomKills() > s.ooms:
+	case state.Signal == "KILL" && ooms > s.ooms:
 		return "the stressor was ended by SIGKILL, and the kernel's OOM killer was at work: memory ran out, of the machine or of a cgroup that it was in"
 	case state.Signal != "":
 		return "the stressor was ended by SIG" + state.Signal

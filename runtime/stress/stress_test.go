@@ -261,6 +261,19 @@ func TestEndsAtTheFloor(t *testing.T) {
 	within(t, "all processes are gone", func() bool { return len(g.Members()) == 0 })
 }
 
+// A container may start no more than its cgroup allows, however much the machine could.
+func TestRoomForProcessesInAContainer(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"pids.max": "200\n", "pids.current": "9\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if room, most, err := Room(t.TempDir(), dir); room != 191 || most != 200 || err != nil {
+		t.Error(room, most, err)
+	}
+}
+
 // Processes are never started outside of the cgroup, and never more of them than it allows.
 func TestForksAreConfined(t *testing.T) {
 	cmd, said := stressor(t, "fork", Fork{Count: 10, Join: []string{filepath.Join(t.TempDir(), "no-cgroup")}})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is one line of /proc/PID/stat, as of when it was read; see proc(5).
@@ -21,6 +23,7 @@ type Process struct {
 	Start   uint64 // clock ticks since boot
 	Threads int
 	Kernel  bool // a kernel thread
+	Exiting bool // on its way to its end
 }
 
 // ErrGone says that a process does not exist (any more), or that its pid belongs to another one by now.
@@ -28,6 +31,34 @@ var ErrGone = errors.New("the process is gone")
 
 // kernelThread is PF_KTHREAD of include/linux/sched.h, in field 9 of /proc/PID/stat.
 const kernelThread = 0x00200000
+
+// exiting is PF_EXITING, of the same file and field.
+const exiting = 0x00000004
+
+// Ending tells that a process is on its way to its end, but there still: a zombie, exiting, or yet to take a SIGKILL.
+func Ending(pid int) bool {
+	dir := "/proc/" + strconv.Itoa(pid)
+	data, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return false
+	}
+	p, err := parseStat(data)
+	if err != nil {
+		return false
+	}
+	if p.Zombie() || p.Exiting {
+		return true
+	}
+	status, _ := os.ReadFile(dir + "/status")
+	for line := range strings.Lines(string(status)) {
+		name, bits, _ := strings.Cut(line, ":")
+		pending, err := strconv.ParseUint(strings.TrimSpace(bits), 16, 64)
+		if (name == "SigPnd" || name == "ShdPnd") && err == nil && pending&(1<<(unix.SIGKILL-1)) != 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // ReadProcess reads one process. The error is ErrGone where there is none.
 func ReadProcess(pid int) (Process, error) {
@@ -54,6 +85,7 @@ func parseStat(data []byte) (Process, error) {
 	return Process{
 		Pid: num(strings.TrimSpace(string(data[:open]))), PPid: num(f[1]), Group: num(f[2]), Session: num(f[3]),
 		State: f[0][0], Comm: string(data[open+1 : end]), Start: start, Threads: num(f[17]), Kernel: num(f[6])&kernelThread != 0,
+		Exiting: num(f[6])&exiting != 0,
 	}, nil
 }
 

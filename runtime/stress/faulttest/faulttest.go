@@ -77,6 +77,19 @@ func Values(call *spec.Call, args Args) (map[string]value.Value, error) {
 	return out, nil
 }
 
+// ownRun is the name of the folders of runs of this test process, by which its cgroups are known from those of others.
+func ownRun() string { return fmt.Sprintf("faulttest-%d", os.Getpid()) }
+
+// runDir makes a folder of a run.
+func runDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), ownRun())
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Env is the environment of one test; its helper is closed with it.
 func Env(t *testing.T) env.Env {
 	t.Helper()
@@ -86,7 +99,7 @@ func Env(t *testing.T) env.Env {
 			t.Error(err)
 		}
 	})
-	return env.Env{Dir: t.TempDir(), RunDir: t.TempDir(), Runs: t.TempDir(), Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
+	return env.Env{Dir: t.TempDir(), RunDir: runDir(t), Runs: t.TempDir(), Hold: h, Rand: rand.New(rand.NewPCG(1, 2)), Log: func(string) {}}
 }
 
 // Elsewhere is the environment of another process: of a guardian, or of `chaos recover`.
@@ -326,11 +339,11 @@ func Need(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// Cgroups lists the cgroups of ours that exist.
+// Cgroups lists the cgroups that faults of this test process have made, and that still exist.
 func Cgroups() []string {
 	var out []string
-	for _, pattern := range []string{"/sys/fs/cgroup/chaos-*", "/sys/fs/cgroup/*/chaos-*"} {
-		found, _ := filepath.Glob(pattern)
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		found, _ := filepath.Glob(filepath.Join(dir, "chaos-"+ownRun()+"-*"))
 		out = append(out, found...)
 	}
 	return out

@@ -92,7 +92,7 @@ type Runner struct {
 // NewRunner starts one; more are arguments for the test binary, in a package whose TestMain is not Main.
 func NewRunner(t *testing.T, action string, args Args, more ...string) *Runner {
 	t.Helper()
-	dir := t.TempDir()
+	dir := runDir(t)
 	o := order{Action: action, Args: args, Dir: dir, Records: filepath.Join(dir, "records")}
 	text, err := json.Marshal(o)
 	if err != nil {
