@@ -271,7 +271,7 @@ func (m machine) lacks(c *spec.Call) []spec.Need {
 // needsProc tells what reads /proc, or has something to undo: the helper and the guardian start from /proc/self/exe.
 func needsProc(c *spec.Call, lifetime string) bool {
 	family := doc.FamilyOf(c.Name)
-	elsewhere := c.Name == "host.disk" || c.Name == "host.kernel_log" // by statfs(2), and in /dev
+	elsewhere := slices.Contains([]string{"host.disk", "host.io", "host.kernel_log"}, c.Name) // by statfs(2), in /sys and in /dev
 	return family == "process" || family == "host" && !elsewhere || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
+	"strings"
 
 	"chaos/runtime/filefail"
 
@@ -100,7 +102,11 @@ func unreadable(what string, err error) error {
 	if errors.As(err, &p) {
 		what = p.Path
 	}
-	return &unreadableError{fmt.Sprintf("%s cannot be read: %s", what, filefail.Why(err)), err}
+	text := fmt.Sprintf("%s cannot be read: %s", what, filefail.Why(err))
+	if _, missing := os.Lstat("/proc/self"); missing != nil && strings.HasPrefix(what, "/proc/") {
+		text += ", as /proc is not mounted; mount it: mount -t proc proc /proc"
+	}
+	return &unreadableError{text, err}
 }
 
 type unreadableError struct {

@@ -4,6 +4,8 @@ package host
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"chaos/lang/diag"
 	"chaos/lang/value"
@@ -28,7 +30,7 @@ func In(r Root) []probes.Probe {
 
 func (r Root) procfs() (procfs.FS, error) {
 	f, err := procfs.NewFS(r.Proc)
-	if err != nil {
+	if _, missing := os.Lstat(filepath.Join(r.Proc, "self")); err != nil || missing != nil { // an empty folder is not it
 		return f, fmt.Errorf("%s is not there, where the kernel shows its counters; mount it: mount -t proc proc %s", r.Proc, r.Proc)
 	}
 	return f, nil

@@ -501,6 +501,15 @@ func TestTopFindsAProcessThatIsBusy(t *testing.T) {
 	t.Error("it is not among the first 100")
 }
 
+func TestAnEmptyProcIsNotTakenForAKernelWithoutPressure(t *testing.T) {
+	f := plant(t)
+	os.Remove(f.path("proc/self"))
+	for probe, given := range map[string]args{"host.pressure": {"resource": value.StringOf("io")}, "host.top": {"by": value.StringOf("cpu")}} {
+		_, err := f.open(probe, given)
+		refused(t, err, "is not there", "mount -t proc proc")
+	}
+}
+
 func TestTrafficFromBeforeAProcessCouldBeReadIsNotNew(t *testing.T) {
 	hidden, shown, born := being{pid: 1}, being{pid: 2}, being{pid: 3}
 	before := census{hidden: {}, shown: {io: 100, seen: true}}

@@ -15,6 +15,7 @@ import (
 	"chaos/runtime/env"
 
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
 type ioArgs struct {
@@ -68,7 +69,7 @@ func io(r Root) probes.Probe {
 					stats[d] = stat
 				}
 				row, inFlight, err := stat.disk()
-				if errors.Is(err, os.ErrNotExist) && in.Device == nil {
+				if in.Device == nil && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)) {
 					continue // it was removed just now
 				}
 				if err != nil {

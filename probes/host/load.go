@@ -26,6 +26,9 @@ func load(r Root) probes.Probe {
 		Example: `probe load = host.load() every 5s`,
 	}, func(context.Context, env.Env, struct{}) (probes.Take[Load], error) {
 		loadavg := file{path: filepath.Join(r.Proc, "loadavg")}
+		if _, err := readLoad(&loadavg); err != nil {
+			return nil, err
+		}
 		return func(context.Context) (Load, error) { return readLoad(&loadavg) }, nil
 	})
 }

@@ -38,6 +38,9 @@ func pressure(r Root) probes.Probe {
 		Example: `probe waits = host.pressure("io") every 2s`,
 		Needs:   []spec.Need{{Kind: "kernel", Name: "PSI", Install: "boot with psi=1"}},
 	}, func(_ context.Context, _ env.Env, in pressureArgs) (probes.Take[Pressure], error) {
+		if _, err := r.procfs(); err != nil {
+			return nil, err
+		}
 		path := filepath.Join(r.Proc, "pressure", in.Resource)
 		if _, err := os.Stat(path); err != nil {
 			return nil, errors.New("the kernel does not measure pressure, there is no " + path + ": boot with psi=1, with Linux 4.20 or newer")
