@@ -46,6 +46,12 @@ type Ledger interface {
 	Applied(id string) error
 }
 
+// Reuser is a Ledger that keeps the records that turned out void, for the next step that would intend the same: one sync of
+// the disk then serves them all. Reuse hands the latest of a kind out, with its undo as it is on disk.
+type Reuser interface {
+	Reuse(kind string) (id string, u Undo, ok bool)
+}
+
 // Effect says whether a fault bit.
 type Effect string
 
@@ -73,7 +79,7 @@ type Fault struct {
 	Hold   io.Closer
 	Result value.Value                                          // for `as`
 	Note   string                                               // one line for the report: "pid 4711"
-	Void   []string                                             // the records of which it turned out that there is nothing to undo
+	Void   []string                                             // the records of which it turned out that there is nothing to undo; see Reuser
 	Leaves string                                               // what the undo takes back, where that is not all that Plan.Does says
 	Effect func(context.Context) (effect Effect, detail string) // nil: unknown
 	// Last is asked right before the undo, where something may have become of the fault since: No where it has ended by

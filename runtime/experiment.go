@@ -43,23 +43,25 @@ type experiment struct {
 	ctx   context.Context // of setup, before and inject; its cause is an *abort
 	abort context.CancelCauseFunc
 
-	expected  PlannedTime // as planned, for live readers
-	began     time.Time
-	deadline  time.Time
-	during    sync.Once
-	injectAt  time.Time // of the first injection
-	claims    []*claim
-	judged    map[*claim]judgement
-	watching  map[*claim]*watcher
-	guards    []*watcher
-	undoing   undoing
-	waiting   atomic.Bool // for the steady state to come back
-	mu        sync.Mutex
-	lastStep  time.Time // when the latest step of inject was done
-	undone    time.Time // when everything was
-	leftOver  []event.Left
-	fruitless []string // faults that were seen not to bite
-	tripped   *check.Guard
+	expected    PlannedTime // as planned, for live readers
+	began       time.Time
+	deadline    time.Time
+	during      sync.Once
+	injectAt    time.Time // of the first injection
+	claims      []*claim
+	judged      map[*claim]judgement
+	watching    map[*claim]*watcher
+	guards      []*watcher
+	undoing     undoing
+	waiting     atomic.Bool // for the steady state to come back
+	mu          sync.Mutex
+	lastStep    time.Time // when the latest step of inject was done
+	undone      time.Time // when everything was
+	leftOver    []event.Left
+	spares      []record // void, for the next step that can use them; see actions.Reuser
+	keepsSpares bool
+	fruitless   []string // faults that were seen not to bite
+	tripped     *check.Guard
 }
 
 // abort is why a run was aborted. It is the cause of the experiment's context.
@@ -125,6 +127,7 @@ func (x *experiment) execute() (out outcome) {
 		}()
 	}
 
+	x.keepsSpares = true
 	setup := &scope{}
 	defer func() {
 		if r := recover(); r != nil { // a defect of ours: undo first, then say so
@@ -137,6 +140,7 @@ func (x *experiment) execute() (out outcome) {
 			x.stream.Emit(event.PhaseEntered{Phase: event.UndoSetup})
 			x.undoScope(setup, event.UndoSetup)
 		}
+		x.dropSpares()
 		out.left = x.leftOver
 		out.restoration = event.Clean
 		if len(out.left) > 0 {
@@ -148,7 +152,7 @@ func (x *experiment) execute() (out outcome) {
 		return x.ended(event.NotJudged, err)
 	}
 	if err := x.open(x.ctx, x.probeNames()); err != nil {
-		return x.ended(event.NotJudged, &stepError{text: "setup", err: err})
+		return x.ended(event.NotJudged, err)
 	}
 	if err := x.replan(); err != nil {
 		return x.ended(event.NotJudged, err)

@@ -33,6 +33,7 @@ type fault struct {
 
 type record struct {
 	id   string
+	step int // whose it is in the journal
 	undo actions.Undo
 }
 
@@ -59,7 +60,7 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	id := l.x.run.nextUndo()
 	// The record counts from the moment it may be on disk, even if the sync fails half way.
 	l.mu.Lock()
-	l.records = append(l.records, record{id: id, undo: u})
+	l.records = append(l.records, record{id: id, step: l.step, undo: u})
 	l.mu.Unlock()
 	sealed, err := l.x.run.seal(id, raw)
 	if err == nil {
@@ -73,6 +74,21 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 		return "", fmt.Errorf("there is no guardian to undo this if we die, so nothing may be injected: %w", err)
 	}
 	return id, nil
+}
+
+// Reuse takes over a record that another step left void. It is the experiment's, with its deadline, so it is not for a step
+// with a `for` of its own.
+func (l *ledger) Reuse(kind string) (id string, u actions.Undo, ok bool) {
+	if l.lasts > 0 {
+		return "", u, false
+	}
+	r, ok := l.x.takeSpare(kind)
+	if ok {
+		l.mu.Lock()
+		l.records = append(l.records, r)
+		l.mu.Unlock()
+	}
+	return r.id, r.undo, ok
 }
 
 // Applied marks a record. It is not synced: an intended record counts as possibly applied anyway.
@@ -215,10 +231,45 @@ func (x *experiment) undoRecord(f *fault, r record) (foreign bool, err error) {
 }
 
 // void takes a record back that there is nothing to undo for: its step is final, or left nothing.
-func (x *experiment) void(step int, r record) {
-	x.stream.Emit(event.UndoState{ID: r.id, Step: step, State: event.Void})
+func (x *experiment) void(r record) {
+	x.stream.Emit(event.UndoState{ID: r.id, Step: r.step, State: event.Void})
 	x.run.reverted(r.id)
 	recovery.Unseal(x.run.dir, r.id)
+}
+
+// spare keeps a void record for the next step that can use it, until the experiment ends. A session has no end that would
+// come soon enough: there it is taken back at once.
+func (x *experiment) spare(r record, lasts time.Duration) {
+	if !x.keepsSpares || lasts > 0 {
+		x.void(r)
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.spares = append(x.spares, r)
+}
+
+func (x *experiment) takeSpare(kind string) (r record, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := slices.IndexFunc(x.spares, func(r record) bool { return r.undo.Kind == kind })
+	if i < 0 {
+		return r, false
+	}
+	r = x.spares[i]
+	x.spares = slices.Delete(x.spares, i, i+1)
+	return r, true
+}
+
+// dropSpares takes back what no step needs any more.
+func (x *experiment) dropSpares() {
+	x.mu.Lock()
+	left := x.spares
+	x.spares = nil
+	x.mu.Unlock()
+	for _, r := range left {
+		x.void(r)
+	}
 }
 
 // undoing lists the faults being undone and still to be undone, for the answer to an impatient Ctrl-C.

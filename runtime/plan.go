@@ -76,6 +76,9 @@ func (x *experiment) surveyStep(ctx context.Context, phase event.Phase, s *check
 	args, missing := x.arguments(s.Call, v)
 	if missing != "" { // a handle, a loop name or a sample: known when the step is reached
 		row.later(x.origin(s.Call, in, v), missing)
+		if row.Harmless { // it acts on nothing: only its words are not known yet
+			row.Why = ""
+		}
 		return row, x.lacking(phase, s.Call.Spec, in)
 	}
 	plan, err := x.planStep(ctx, s, args, v)

@@ -45,7 +45,7 @@ type (
 		Guards   []PlannedGuard   `json:"guards"`
 		Sections []PlannedSection `json:"sections"` // in the order of a run
 		Faults   PlannedFaults    `json:"faults"`
-		Needs    []PlannedNeed    `json:"needs"`      // of all steps and probes
+		Needs    []PlannedNeed    `json:"needs"`      // of all steps
 		Excluded []string         `json:"exclusions"` // what no step touches, though it may match
 		Longest  PlannedTime      `json:"longest"`
 	}
@@ -141,7 +141,7 @@ func (s *PlannedStep) Irreversible() bool { return s.Lifetime == actions.Irrever
 // Plan says what a run would do, without doing any of it: nothing is written, locked, started or signalled. The problems
 // are those for which Execute would refuse.
 func (r *Run) Plan(ctx context.Context) ([]*ExperimentPlan, []diag.Diagnostic) {
-	shared := env.Env{Dir: r.opts.Dir, Runs: r.opts.RunsDir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
+	shared := env.Env{Dir: r.opts.Dir, Runs: r.opts.RunsDir, Hide: r.opts.Redact, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
 	r.stream = event.NewStream(nil)
 	r.stream.Redact(r.opts.Redact)
 	problems := r.unrecovered(ctx)
@@ -451,7 +451,7 @@ func (x *experiment) originOf(e *expr.Expr, in inside, v *vars) origin {
 		from, ok := in.names[name]
 		switch {
 		case !ok && (x.isProbe(name) || name == "steady" || name == "before" || name == "during"):
-			return origin{WhenReached, "`" + e.Text() + "` is measured when it is reached"}
+			return origin{WhenReached, "what it reads is measured"}
 		case !ok:
 			return origin{when: WhenReached}
 		case from.when == WhenReached || out.why == "":

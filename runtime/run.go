@@ -197,7 +197,7 @@ func (r *Run) untilSignal(parent context.Context) (context.Context, context.Canc
 
 // Execute runs everything. An *UnfitError means that nothing was started.
 func (r *Run) Execute(ctx context.Context) (res Result, err error) {
-	shared := env.Env{Dir: r.opts.Dir, RunDir: r.dir, Runs: r.opts.RunsDir, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
+	shared := env.Env{Dir: r.opts.Dir, RunDir: r.dir, Runs: r.opts.RunsDir, Hide: r.opts.Redact, Hold: hold.NewClient(r.opts.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(r.seed, r.seed)})}
 	defer func() {
 		if cerr := shared.Hold.Close(); cerr != nil && err == nil {
 			r.stream.Emit(event.Note{Text: "the helper process: " + cerr.Error()})

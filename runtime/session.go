@@ -77,7 +77,7 @@ func NewSession(o Options, deadline time.Duration) *Session {
 	o.Script = &check.Script{Source: diag.NewSource("session", "")}
 	s := &Session{opts: o, deadline: deadline, run: New(o), setup: &scope{}, faults: map[*fault]*lasting{}, undone: map[int]time.Time{}, timed: map[int]bool{}, hidden: map[string]string{}}
 	s.run.stream = event.NewStream(nil, o.Sinks...)
-	s.shared = env.Env{Dir: o.Dir, RunDir: s.run.dir, Runs: o.RunsDir, Hold: hold.NewClient(o.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(s.run.seed, s.run.seed)})}
+	s.shared = env.Env{Dir: o.Dir, RunDir: s.run.dir, Runs: o.RunsDir, Hide: s.Redact, Hold: hold.NewClient(o.Helper), Rand: mrand.New(&lockedSource{src: mrand.NewPCG(s.run.seed, s.run.seed)})}
 	s.newRound(newVars(nil))
 	return s
 }

@@ -121,7 +121,7 @@ func (x *experiment) composite(ctx context.Context, b block, s *check.Composite)
 	for _, a := range s.Args {
 		v := x.eval(a.Value, b.vars, time.Time{})
 		if v.IsMissing() {
-			return &stepError{text: s.Text, err: fmt.Errorf("`%s` has no value: %s", a.Name, v.Why())}
+			return &stepError{text: s.Text, err: fmt.Errorf("`%s` has no value: %s", x.missing(a.Value, b.vars, a.Name), v.Why())}
 		}
 		args.set(a.Name, v)
 	}
@@ -414,12 +414,22 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
 	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
 	f.records = slices.DeleteFunc(f.records, func(r record) bool {
-		if final := b.phase == event.Rollback && err == nil; !final && !slices.Contains(got.Void, r.id) {
+		switch {
+		case slices.Contains(got.Void, r.id):
+			x.spare(r, lasts)
+		case b.phase == event.Rollback && err == nil: // its steps are final
+			x.void(r)
+		default:
 			return false
 		}
-		x.void(id, r)
 		return true
 	})
+	for i, r := range f.records {
+		if r.step != id { // it was another step's, and void
+			f.records[i].step = id
+			x.stream.Emit(event.UndoState{ID: r.id, Step: id, State: "intended", Text: s.Text})
+		}
+	}
 	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
 		b.scope.push(f)
 	}
@@ -569,11 +579,24 @@ func (x *experiment) arguments(c *check.Call, v *vars) (args map[string]value.Va
 		}
 		val := x.eval(e, v, time.Time{})
 		if val.IsMissing() {
-			return nil, fmt.Sprintf("`%s` has no value: %s", p.Name, val.Why())
+			return nil, fmt.Sprintf("`%s` has no value: %s", x.missing(e, v, p.Name), val.Why())
 		}
 		args[p.Name] = val
 	}
 	return args, ""
+}
+
+// missing names what has no data in an expression: its first operand without, else what the expression is for.
+func (x *experiment) missing(e *expr.Expr, v *vars, otherwise string) string {
+	x.board.mu.Lock()
+	defer x.board.mu.Unlock()
+	env := x.board.env(v, time.Time{})
+	for _, o := range e.Operands() {
+		if o.Value(env).IsMissing() {
+			return o.Text
+		}
+	}
+	return otherwise
 }
 
 func lifetime(c *spec.Call, p actions.Plan) string {

@@ -33,8 +33,15 @@ type children struct {
 	Session int    `json:"session"` // that the command is started in
 }
 
-// intendChildren journals them before the command is started.
+// intendChildren journals them before the command is started. A command that left nothing hands its mark on to the next one,
+// so that not each of them waits for the disk.
 func intendChildren(led actions.Ledger, command string) (children, string, error) {
+	if r, ok := led.(actions.Reuser); ok {
+		if id, u, ok := r.Reuse(childrenKind); ok {
+			c, err := readChildren(u)
+			return c, id, err
+		}
+	}
 	b := make([]byte, 8)
 	rand.Read(b) // never fails, see crypto/rand
 	c := children{Mark: hex.EncodeToString(b)}

@@ -15,6 +15,7 @@ import (
 	"chaos/lang/value"
 	"chaos/runtime/command"
 	"chaos/runtime/env"
+	"chaos/runtime/target"
 )
 
 // All lists the actions of this family.
@@ -139,7 +140,10 @@ func inject(ctx context.Context, in runArgs, s command.Spec, kids children, id s
 		Result: value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr}),
 		Note:   fmt.Sprintf("exit code %d", r.Code), // and no Effect: what the command did cannot be seen from here
 	}
-	left, err := kids.left()
+	var left []target.Process
+	if r.Left { // looking through all processes takes longer than most commands
+		left, err = kids.left()
+	}
 	switch {
 	case err == nil && len(left) == 0:
 		f.Void = []string{id}

@@ -31,18 +31,11 @@ func plan(_ context.Context, e env.Env, in args) (actions.Plan, error) {
 		Does: "write " + in.Value.Short() + " into the report",
 		Inject: func(context.Context, actions.Ledger) (actions.Fault, error) {
 			if e.Log != nil {
-				e.Log(text(in.Value))
+				e.Log(in.Value.InText())
 			}
 			return actions.Fault{Effect: seen}, nil
 		},
 	}, nil
-}
-
-func text(v value.Value) string {
-	if s, ok := v.V.(string); ok {
-		return s
-	}
-	return v.String()
 }
 
 // seen says yes: what is written cannot fail to bite.

@@ -67,9 +67,8 @@ func TestKillOfAHandle(t *testing.T) {
 	}
 	within(t, 10*time.Second, "dead", func() bool { return !p.State().Running })
 	f, _ = must(t, e, "process.kill", h)
-	effect(t, f, actions.Unknown)
-	if f.Note != "worker is not running: nothing was sent" {
-		t.Errorf("note %q", f.Note)
+	if bit, detail := f.Effect(context.Background()); bit != actions.Unknown || detail != "worker is not running: nothing was sent" {
+		t.Errorf("effect %s, %q", bit, detail)
 	}
 }
 

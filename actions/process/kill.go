@@ -86,12 +86,10 @@ func signalAll(found []target.Found, sig unix.Signal) (actions.Fault, error) {
 	if len(errs) > 0 {
 		return actions.Fault{Note: note}, errors.Join(errs...)
 	}
-	return actions.Fault{Note: note, Effect: func(ctx context.Context) (actions.Effect, string) {
-		if len(hit) == 0 {
-			return actions.Unknown, note
-		}
-		return killed(ctx, hit, sig)
-	}}, nil
+	if len(hit) == 0 {
+		return actions.Fault{Effect: func(context.Context) (actions.Effect, string) { return actions.Unknown, note }}, nil
+	}
+	return actions.Fault{Note: note, Effect: func(ctx context.Context) (actions.Effect, string) { return killed(ctx, hit, sig) }}, nil
 }
 
 // killed waits for the end of what was signalled. Only SIGKILL cannot be handled; what another signal does is up to the

@@ -108,6 +108,7 @@ experiment "losing worker %[1]d is not noticed" {
 func registries() runtime.Registries {
 	r := runtime.Registries{Actions: actions.NewRegistry(), Probes: probes.NewRegistry(sure(), numbered())}
 	r.Actions.Add(actexec.All()...)
+	r.Actions.AddReverters(actexec.Reverters()...)
 	r.Probes.Add(http.All()...)
 	r.Probes.Add(probexec.All()...)
 	return r

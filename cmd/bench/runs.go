@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"chaos/runtime"
 	"chaos/runtime/env"
 	"chaos/runtime/event"
+	"chaos/runtime/guardian"
 )
 
 // sure is a probe that costs nothing, so that what is measured is the runtime.
@@ -30,8 +32,8 @@ func sure() probes.Probe {
 		})
 }
 
-// execute runs a script through the runtime, with its journal and all, and hands its events to see.
-func execute(ctx context.Context, dir, script string, params map[string]value.Value, see func(event.Event)) error {
+// execute runs a script through the runtime, with its journal and all, and hands its events to see. guard starts its guardian.
+func execute(ctx context.Context, dir, script string, params map[string]value.Value, see func(event.Event), guard ...string) error {
 	reg := registries()
 	file, diags := syntax.Parse(diag.NewSource("bench.chaos", script))
 	if err := failed(diags); err != nil {
@@ -43,7 +45,7 @@ func execute(ctx context.Context, dir, script string, params map[string]value.Va
 	}
 	res, err := runtime.New(runtime.Options{
 		Script: checked, Registries: reg, Params: params, Seed: 1, Dir: dir, RunsDir: dir, Version: "bench",
-		Sinks: []event.Sink{event.SinkFunc(see)},
+		Sinks: []event.Sink{event.SinkFunc(see)}, Guardian: guard,
 	}).Execute(ctx)
 	if err == nil && res.Exit != 0 {
 		err = fmt.Errorf("the script of the bench ended with exit code %d", res.Exit)
@@ -53,25 +55,31 @@ func execute(ctx context.Context, dir, script string, params map[string]value.Va
 
 const steps = 200
 
-// stepsRow compares steps of a script with a loop that runs the same commands.
+// stepsRow compares steps of a script with a loop that runs the same commands. The first step starts the guardian: what is
+// compared is a step, not the start of a run.
 func stepsRow(b *bench) ([]line, error) {
 	script := fmt.Sprintf(`experiment "steps" {
   probe sure = bench.sure() every 100ms
   steady { expect sure }
   inject { repeat %d { exec.run("/bin/true") } }
-}`, steps)
+}`, steps+1)
+	chaos, err := filepath.Abs(b.chaos)
+	if err != nil {
+		return nil, err
+	}
 	runs, err := alternate(b, 5, func() (time.Duration, error) {
 		var first, last time.Duration
+		reached := 0
 		err := execute(b.ctx, b.dir, script, nil, func(e event.Event) {
 			switch e.Data.(type) {
 			case event.StepStarted:
-				if first == 0 {
+				if reached++; reached == 2 {
 					first = e.Mono
 				}
 			case event.StepEnded:
 				last = e.Mono
 			}
-		})
+		}, chaos, guardian.Command)
 		return last - first, err
 	}, loop(b, false), loop(b, true))
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -346,5 +347,59 @@ func TestWhatSomebodyElseChangedMeanwhileIsLeftAloneAndReported(t *testing.T) {
 	}
 	if got := marked(dir); len(got) != 0 {
 		t.Errorf("left: %v", got)
+	}
+}
+
+// A command that leaves nothing hands its undo record on, so that not each one waits for the disk. One that leaves something
+// keeps it, under its own name, wherever it is told.
+func TestCommandsThatLeaveNothingShareARecord(t *testing.T) {
+	p := startChaos(t, "script", writeScript(t, `experiment "commands" {
+  probe here = file.stat("/") every 100ms
+  steady { expect here.exists }
+  inject {
+    repeat 3 { exec.run("true") }
+    exec.run("sh", args: ["-c", "sleep 600 >/dev/null 2>&1 </dev/null & :"])
+    exec.run("true")
+  }
+}
+`))
+	if code := p.code(); code != 0 {
+		t.Fatalf("exit %d\n%s", code, p.output.String())
+	}
+	var told []string
+	for _, l := range p.journal() {
+		var d struct {
+			ID, State string
+			Step      int
+		}
+		json.Unmarshal(l.Data, &d)
+		switch {
+		case l.Kind == "undo_intended":
+			told = append(told, fmt.Sprintf("%s intended by %d", d.ID, d.Step))
+		case l.Kind == "undo_state":
+			told = append(told, fmt.Sprintf("%s %s by %d", d.ID, d.State, d.Step))
+		}
+	}
+	want := "u1 intended by 1, u1 intended by 4, u2 intended by 5, u1 reverting by 4, u1 reverted by 4, u2 void by 5"
+	if got := strings.Join(told, ", "); got != want {
+		t.Errorf("the journal tells\n%s\nwant\n%s", got, want)
+	}
+	text, _ := p.chaos("report", "--format", "json")
+	var report struct {
+		Runs []struct {
+			Experiments []struct {
+				Faults []struct {
+					Step     int
+					Undone   bool
+					Lifetime string
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &report); err != nil || len(report.Runs) != 1 || len(report.Runs[0].Experiments) != 1 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if f := report.Runs[0].Experiments[0].Faults; len(f) != 1 || f[0].Step != 4 || !f[0].Undone || f[0].Lifetime != "guardian" {
+		t.Errorf("the report has the faults %+v", f)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// checkFormats are the forms in which chaos check writes what it found.
+var checkFormats = []string{"text", "json", "github"}
 
 type checkFlags struct {
 	format string
@@ -39,21 +43,16 @@ Exits with 2 on any error, with 0 otherwise. "chaos explain CODE" explains a mes
 			return err
 		},
 	}
-	c.Flags().StringVar(&f.format, "format", "text", "how to write it: `text, json` or github")
+	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the output: text, json or github")
+	c.RegisterFlagCompletionFunc("format", fixed(checkFormats...))
 	c.Flags().BoolVar(&f.strict, "strict", false, "exit with 2 on warnings too")
 	return c
 }
 
 // runCheck checks all files, whatever is wrong with the first. Text for people goes to problems, all that a tool wants to out.
 func runCheck(out, problems io.Writer, paths []string, f checkFlags) (int, error) {
-	switch f.format {
-	case "text", "json", "github":
-	default:
-		d := ""
-		if near, ok := diag.Nearest(f.format, []string{"text", "json", "github"}); ok {
-			d = fmt.Sprintf(" (did you mean %s?)", near)
-		}
-		return exitUsage, fmt.Errorf("--format is text, json or github, not %q%s", f.format, d)
+	if !slices.Contains(checkFormats, f.format) {
+		return exitUsage, noFormat(f.format, checkFormats)
 	}
 	reg := registries()
 	code := 0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"slices"
@@ -20,8 +21,7 @@ var shells = []struct {
 	write         func(root *cobra.Command, w io.Writer) error
 }{
 	{"bash", `  now:     source <(chaos completion bash)
-  always:  chaos completion bash > ~/.local/share/bash-completion/completions/chaos
-  It needs the package bash-completion.`, func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) }},
+  always:  chaos completion bash > ~/.local/share/bash-completion/completions/chaos`, bash},
 	{"zsh", `  now:     source <(chaos completion zsh)
   always:  chaos completion zsh > "${fpath[1]}/_chaos"
   ~/.zshrc must have: autoload -U compinit; compinit`, func(root *cobra.Command, w io.Writer) error { return root.GenZshCompletion(w) }},
@@ -30,6 +30,20 @@ var shells = []struct {
 	{"powershell", `  now:     chaos completion powershell | Out-String | Invoke-Expression
   always:  add that line to the file that $PROFILE names`, func(root *cobra.Command, w io.Writer) error { return root.GenPowerShellCompletionWithDesc(w) }},
 }
+
+// bash writes cobra's script, with what that takes from the package bash-completion, so that it works without.
+func bash(root *cobra.Command, w io.Writer) error {
+	var script strings.Builder
+	if err := root.GenBashCompletionV2(&script, true); err != nil {
+		return err
+	}
+	own := strings.NewReplacer(`_get_comp_words_by_ref "$@" cur prev words cword`, "__chaos_words", "_filedir", "__chaos_filedir")
+	_, err := io.WriteString(w, bashHelpers+own.Replace(script.String()))
+	return err
+}
+
+//go:embed completion.bash
+var bashHelpers string
 
 func newCompletion() *cobra.Command {
 	var names []string

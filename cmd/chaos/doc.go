@@ -16,6 +16,9 @@ import (
 
 //go:generate go run . doc --out ../../docs/reference
 
+// docFormats are the forms that chaos doc writes.
+var docFormats = []string{"text", "json", "md"}
+
 func newDoc() *cobra.Command {
 	var format, out string
 	c := &cobra.Command{
@@ -64,12 +67,12 @@ where ? marks what is left out when empty; defaults are literals of the language
 			case "json":
 				return doc.JSON(w, t)
 			}
-			return fmt.Errorf("there is no format `%s`: one of text, md, json", format)
+			return noFormat(format, docFormats)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the output: text, md or json")
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the output: text, json or md")
 	c.Flags().StringVar(&out, "out", "", "write the whole reference as Markdown pages into the folder `DIR`")
-	c.RegisterFlagCompletionFunc("format", fixed("text", "md", "json"))
+	c.RegisterFlagCompletionFunc("format", fixed(docFormats...))
 	return c
 }
 

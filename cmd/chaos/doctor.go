@@ -42,7 +42,7 @@ the very targets.`,
 		ValidArgsFunction: completeScripts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(doctorFormats, format) {
-				return fmt.Errorf("--format is text or json, not %q%s", format, near(format, doctorFormats))
+				return noFormat(format, doctorFormats)
 			}
 			reg := registries()
 			uses := everything(reg)
@@ -271,7 +271,8 @@ func (m machine) lacks(c *spec.Call) []spec.Need {
 // needsProc tells what reads /proc, or has something to undo: the helper and the guardian start from /proc/self/exe.
 func needsProc(c *spec.Call, lifetime string) bool {
 	family := doc.FamilyOf(c.Name)
-	return family == "process" || family == "host" || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
+	elsewhere := c.Name == "host.disk" || c.Name == "host.kernel_log" // by statfs(2), and in /dev
+	return family == "process" || family == "host" && !elsewhere || c.Kind == spec.Action && !c.Harmless && lifetime != string(actions.Irreversible)
 }
 
 func (d diagnosis) write(w io.Writer, format string) error {

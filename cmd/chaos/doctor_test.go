@@ -215,7 +215,7 @@ func TestDoctorInABareChroot(t *testing.T) {
 		t.Errorf("it does not see that /proc is missing: %+v", proc)
 	}
 	for name, status := range map[string]string{"process.pause": "no", "cpu.stress": "no", "process.count": "no", "http.get": "yes", "log": "yes",
-		"host.cpu": "no", "host.pressure": "no", "host.kernel_log": "no"} {
+		"host.cpu": "no", "host.pressure": "no", "host.kernel_log": "no", "host.disk": "yes"} {
 		if c := s.call(t, name); c.Status != status {
 			t.Errorf("%s: status %s, want %s", name, c.Status, status)
 		}

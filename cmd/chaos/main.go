@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
+	"chaos/lang/diag"
 	"chaos/runtime/guardian"
 	"chaos/runtime/hold"
 	"chaos/runtime/stress"
@@ -44,7 +46,17 @@ func Main() int {
 }
 
 // flagError says what a flag wants, without the words of Go's parsers.
-func flagError(err error) error {
+func flagError(cmd *cobra.Command, err error) error {
+	if word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
+		var flags []string
+		for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([\w-]+)`).FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
+			flags = append(flags, m[1])
+		}
+		if n, ok := diag.Nearest(word, flags); ok {
+			return fmt.Errorf("%w; did you mean `--%s`?", err, n)
+		}
+		return fmt.Errorf("%w; `%s --help` lists what there is", err, cmd.CommandPath())
+	}
 	what, why, ok := strings.Cut(err.Error(), ": strconv.Parse")
 	switch {
 	case !ok:
@@ -81,8 +93,9 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 	check.ValidArgsFunction = completeScripts
 	root.AddCommand(newScript(code), check, newPlan(code), newDoctor(code), newExplain(), newDoc(), newReport(), newCompletion(), newFmt(code), newRuns(), newStop(code), newRecover(code), newREPL(code), newVersion())
 	bare(root, code)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetVersionTemplate(versionText())
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Short, help.Long = "show the help of a command", ""

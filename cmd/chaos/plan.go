@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
@@ -52,8 +53,8 @@ Exits with 0 when the script fits this machine, with 2 when a run would be refus
 	s := &f.script
 	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the output: text, json or md")
 	c.Flags().StringArrayVarP(&s.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
-	c.Flags().StringVar(&s.file, "params", "", "take parameters from a JSON or YAML `FILE`")
-	c.Flags().StringVar(&s.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read")
+	c.Flags().StringVar(&s.file, "params", "", paramsHelp)
+	c.Flags().StringVar(&s.secrets, "secrets", "", secretsHelp)
 	c.Flags().StringVar(&s.runs, "runs", "", runsHelp)
 	c.Flags().BoolVarP(&s.yes, "yes", "y", false, "as if every question of the script (ask) were answered with yes")
 	c.Flags().StringArrayVar(&s.selected.only, "only", nil, "plan only the experiment with this `TITLE` (repeatable)")
@@ -87,7 +88,7 @@ type (
 
 func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 	if !slices.Contains(planFormats, f.format) {
-		return exitUsage, fmt.Errorf("--format is text, json or md, not %q%s", f.format, near(f.format, planFormats))
+		return exitUsage, noFormat(f.format, planFormats)
 	}
 	reg := registriesAsking(newAsker(f.script.yes))
 	given, err := outside(f.script)
@@ -134,6 +135,12 @@ func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 }
 
 // near suggests the word that may have been meant.
+// noFormat refuses a --format that a command does not have.
+func noFormat(format string, formats []string) error {
+	last := len(formats) - 1
+	return fmt.Errorf("--format is %s or %s, not %q%s", strings.Join(formats[:last], ", "), formats[last], format, near(format, formats))
+}
+
 func near(word string, among []string) string {
 	if n, ok := diag.Nearest(word, among); ok {
 		return fmt.Sprintf(" (did you mean %s?)", n)

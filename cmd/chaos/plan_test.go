@@ -47,6 +47,7 @@ var machineDependent = []struct {
 	{regexp.MustCompile(`((?:privilege|kernel) \S+)(?:, which is here|: [^–]*?) – for`), "$1 … – for"},
 	{regexp.MustCompile(`"state": "(here|unknown)"`), `"state": "…"`},
 	{regexp.MustCompile(`"version": "[^"]*"`), `"version": "…"`},
+	{regexp.MustCompile(`[^ "]*/examples/slow-disk/mnt`), `…/examples/slow-disk/mnt`},
 }
 
 func withoutMachine(text string) string {
@@ -80,8 +81,9 @@ func TestPlanOfEveryExample(t *testing.T) {
 			}
 			for format, ext := range map[string]string{"text": ".txt", "md": ".md", "json": ".json"} {
 				out, problems, code := asCommand(t, "plan", strings.TrimPrefix(path, "../../"), "--format", format)
-				if code != want {
+				if code != want { // perhaps a port is taken just now: that is no plan to compare, or to keep
 					t.Errorf("exit %d, want %d\n%s", code, want, problems)
+					return
 				}
 				if want != 0 && !strings.Contains(problems, "E501") {
 					t.Errorf("the problems are not listed:\n%s", problems)

@@ -222,14 +222,15 @@ func planTarget(s runtime.PlannedStep) string {
 		list = append(list, t.Text)
 	}
 	text := strings.Join(list, ", ")
-	switch s.State {
-	case runtime.Resolved:
+	switch {
+	case s.Harmless && s.Why == "":
+	case s.State == runtime.Resolved:
 		if text != "" && s.Pick != "" && s.Why != "" {
 			text += " (" + s.Why + ")"
 		}
-	case runtime.AfterSetup:
+	case s.State == runtime.AfterSetup:
 		text = knownAs("known after setup", s.Why)
-	case runtime.WhenReached:
+	case s.State == runtime.WhenReached:
 		text = knownAs("known when it is reached", s.Why)
 	}
 	return text
@@ -308,13 +309,18 @@ func planFacts(x *runtime.ExperimentPlan) []planFact {
 	}
 	add("faults", []string{fmt.Sprintf("%d that the run undoes, %d irreversible%s", x.Faults.Reversible, x.Faults.Irreversible, more)}, "")
 	var final, later []string
+	for _, s := range x.Steps("setup") {
+		if s.Irreversible() {
+			final = append(final, fmt.Sprintf("%s (setup, line %d)", s.Text, s.At.Line))
+		}
+	}
 	for _, s := range x.Steps("inject") {
 		if s.Irreversible() {
 			final = append(final, fmt.Sprintf("%s (line %d)", s.Text, s.At.Line))
 		}
 	}
 	for _, s := range x.Steps() {
-		if s.State == runtime.AfterSetup {
+		if s.State == runtime.AfterSetup && !s.Harmless {
 			later = append(later, fmt.Sprintf("%s (line %d)", s.Text, s.At.Line))
 		}
 	}

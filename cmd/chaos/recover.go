@@ -68,7 +68,12 @@ func endOrphans(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-const runsHelp = "record and find runs in `DIR` (default: the user's state folder)"
+// What several commands say of one flag.
+const (
+	paramsHelp  = "take parameters from a JSON or YAML `FILE`; --param goes over it, the environment (CHAOS_PARAM_name) under it"
+	secretsHelp = "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)"
+	runsHelp    = "record and find runs in `DIR` (default: the user's state folder)"
+)
 
 func runsDir(flag string) (string, error) {
 	if flag != "" {

@@ -63,8 +63,8 @@ does: 1 when the hypothesis is refuted, 2 after a mistake, 4 when a guard or a s
 		},
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
-	c.Flags().StringVar(&f.file, "params", "", "take parameters from a JSON or YAML `FILE`; one that --param names as well is taken from there")
-	c.Flags().StringVar(&f.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)")
+	c.Flags().StringVar(&f.file, "params", "", paramsHelp)
+	c.Flags().StringVar(&f.secrets, "secrets", "", secretsHelp)
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().BoolVar(&f.plain, "plain", false, "no colours")

@@ -139,7 +139,7 @@ func TestCtrlCAtThePromptCancelsWhatRunsAndNotTheSession(t *testing.T) {
 	if s := procState(pid); s != "t" {
 		t.Errorf("Ctrl-C undid what it did not interrupt: state %q", s)
 	}
-	p.enter(":faults", "1  pause", "left", "chaos> ")
+	p.enter(":faults", "1  pause", "  9m", "chaos> ")
 	p.press("\x04")
 	p.see("↶ undone: pause")
 	p.wantCode(0)

@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// reportFormats are the forms in which chaos report tells a run.
+var reportFormats = []string{"text", "md", "json", "junit"}
+
 func newReport() *cobra.Command {
 	var runs, format string
 	c := &cobra.Command{
@@ -45,15 +48,13 @@ describes them. The exit code is 0 when the report is written, whatever it says.
 	}
 	c.Flags().StringVar(&runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the report: text, md, json or junit")
-	c.RegisterFlagCompletionFunc("format", fixed("text", "md", "json", "junit"))
+	c.RegisterFlagCompletionFunc("format", fixed(reportFormats...))
 	return c
 }
 
 func reportRun(w io.Writer, runs, name, format string) error {
-	switch format {
-	case "text", "md", "json", "junit":
-	default:
-		return fmt.Errorf("there is no format `%s`: one of text, md, json, junit", format)
+	if !slices.Contains(reportFormats, format) {
+		return noFormat(format, reportFormats)
 	}
 	dir, err := runFolder(runs, name)
 	if err != nil {

@@ -45,7 +45,7 @@ Names are stable; fields may be added.`,
 				return fmt.Errorf("--most is how many at most, not %d; 0 is for all", most)
 			}
 			if !slices.Contains(runsFormats, format) {
-				return fmt.Errorf("--format is text or json, not %q%s", format, near(format, runsFormats))
+				return noFormat(format, runsFormats)
 			}
 			dir, err := runsDir(runs)
 			if err != nil {

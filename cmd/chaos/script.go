@@ -65,8 +65,8 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 		},
 	}
 	c.Flags().StringArrayVarP(&f.params, "param", "p", nil, "set a parameter: `NAME=VALUE` (repeatable)")
-	c.Flags().StringVar(&f.file, "params", "", "take parameters from a JSON or YAML `FILE`; --param goes over it, the environment (CHAOS_PARAM_name) under it")
-	c.Flags().StringVar(&f.secrets, "secrets", "", "take secrets from a `FILE` of NAME=VALUE lines that nobody else may read, before the environment (CHAOS_SECRET_NAME)")
+	c.Flags().StringVar(&f.file, "params", "", paramsHelp)
+	c.Flags().StringVar(&f.secrets, "secrets", "", secretsHelp)
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "make random picks repeatable; 0 draws one and records it")
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")

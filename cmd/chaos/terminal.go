@@ -33,6 +33,7 @@ type terminal struct {
 	depth      int                 // of the step that speaks
 	judged     []event.CheckJudged // of the hypothesis, kept until the end so that they stand above the verdict
 	hypothesis string              // its title
+	failing    []string            // the checks of the present phase that were shown as not holding
 	untimed    bool                // the lines being written are about the whole run, not about a moment
 }
 
@@ -44,7 +45,7 @@ const (
 )
 
 func newTerminal(w io.Writer, plain bool) *terminal {
-	t := &terminal{width: noWidth, model: live.NewModel(), steps: map[int]event.StepStarted{}, depths: map[int]int{}}
+	t := &terminal{width: noWidth, steps: map[int]event.StepStarted{}, depths: map[int]int{}}
 	var draw func(live.Size) []string
 	if f, ok := w.(*os.File); ok && isTerminal(w) {
 		if cols, _, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 {
@@ -52,7 +53,7 @@ func newTerminal(w io.Writer, plain bool) *terminal {
 		}
 		t.colour = colourful(w) && !plain
 		if !plain && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "" {
-			draw = t.board
+			t.model, draw = live.NewModel(), t.board
 		}
 	}
 	t.screen = live.NewScreen(w, draw)
@@ -150,7 +151,9 @@ func (t *terminal) Event(e event.Event) {
 	if _, sample := e.Data.(event.Sample); !sample { // its words are made by Short, which escapes, or by the model
 		e.Data = event.Rewrite(e.Data, live.Shown)
 	}
-	t.model.Event(e)
+	if t.model != nil {
+		t.model.Event(e)
+	}
 	switch d := e.Data.(type) {
 	case event.RunStarted:
 		t.put("", "dim", fmt.Sprintf("%s · run %s · seed %d", d.Script, d.Run, d.Seed), "")
@@ -239,7 +242,7 @@ func (t *terminal) phase(d event.PhaseEntered) {
 		title = "does the steady state come back?"
 	}
 	t.heading(name, title, detail)
-	t.depth = 0
+	t.depth, t.failing = 0, nil
 }
 
 func (t *terminal) phaseEnded(d event.PhaseEnded) {
@@ -247,7 +250,11 @@ func (t *terminal) phaseEnded(d event.PhaseEnded) {
 	case d.OK:
 		t.line(2, "✓", "good", "steady", took(d.Took))
 	default:
-		t.line(2, "✗", "bad", "not steady: "+d.Detail, live.Clock(time.Duration(d.Took)))
+		text := "not steady: " + d.Detail
+		if slices.ContainsFunc(t.failing, func(check string) bool { return strings.HasPrefix(d.Detail, check) }) { // it stands above, with its values
+			text = "not steady"
+		}
+		t.line(2, "✗", "bad", text, took(d.Took))
 	}
 }
 
@@ -339,6 +346,9 @@ func (t *terminal) check(d event.CheckJudged) {
 	default:
 		t.line(2, "?", "warn", d.Text, at)
 		t.evidence(d, 6)
+	}
+	if d.Result != "held" && d.Section != "hypothesis" {
+		t.failing = append(t.failing, d.Text)
 	}
 }
 

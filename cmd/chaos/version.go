@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	goruntime "runtime"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,11 @@ func newVersion() *cobra.Command {
 		Short: "print the version",
 		Args:  noArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "chaos %s %s/%s %s\n", version, goruntime.GOOS, goruntime.GOARCH, goruntime.Version())
+			io.WriteString(cmd.OutOrStdout(), versionText())
 		},
 	}
+}
+
+func versionText() string {
+	return fmt.Sprintf("chaos %s %s/%s %s\n", version, goruntime.GOOS, goruntime.GOARCH, goruntime.Version())
 }

@@ -102,7 +102,6 @@ func linger(d time.Duration) {
 	if d <= 0 {
 		return
 	}
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	fmt.Fprintf(os.Stderr, "metrics stay up for %s; Ctrl-C ends that\n", d)

@@ -96,6 +96,7 @@ func TestValues(t *testing.T) {
 		{"map(home.json.items, .up ?? false)", "list [false, true]"}, {"all(1..3, any(ns, # > 0))", "bool true"}, {`map(ns, "n${# + 1}")`, `list of string ["n2", "n3"]`}, {"findIndex(ns, # == 2)", "number 1"}, {"sortBy(ns, -#)", "list of number [2, 1]"},
 		{"n > 2 ? 1s : 0", "duration 1s"}, {`{a: 1, "b": 2s, in: true}.a`, "any 1"}, {`len({a: 1, b: 2})`, "number 2"}, {"home?.status", "number 200"}, {`home["status"]`, "number 200"},
 		{`"${d} and ${n}: ${name}"`, `string "2s and 3: worker"`}, {"`a${`${n}`}b`", `string "a3b"`}, {`"${{a: "}"}.a}"`, `string "}"`}, {`"\x41\u00e9\u{1F600}\t\\\""`, `string "Aé😀\t\\\""`}, {`'$${n} ${n}'`, `string "$$${n} $${n}"`}, {`"$${n}"`, `string "$${n}"`}, {`string(d)`, `string "2s"`},
+		{`"${1000 * d / 3} ${1234.56ms} ${10MiB / 3s} ${n / 7}"`, `string "11m7s 1.23456s 3.33MiB/s 0.42857142857142855"`},
 		{"x + 1", "number 8"}, {"x == 7", "bool true"}, {`x == "7"`, "bool false"}, {"x * 1s", "duration 7s"}, {"x != nil", "bool true"}, {"home.json.nothing == nil", "bool true"}, {"home.json.nothing ?? 4", "any 4"},
 		{`fromJSON("{\"a\": [1, 2]}").a[1]`, "any 2"}, {`toJSON({t: 1500ms})`, `string "{\"t\":1.5}"`}, {`join(split("a,b", ","), "-")`, `string "a-b"`}, {`replace("aXa", "X", "b")`, `string "aba"`}, {`int("42") + float("0.5")`, "number 42.5"}, {"keys(m)", `list of string ["a", "for"]`},
 		{"gone_n ?? 5", "number 5"}, {"(gone_n + 1) ?? 5", "number 5"}, {"n / 0 ?? 1 == 4", "bool no data (division by zero)"}, {"(n / 0) ?? 1", "number 1"}, {"1 + (gone_n ?? 2)", "number 3"},

@@ -341,11 +341,7 @@ func printed(parts []value.Value) value.Value {
 			v.T = value.TString
 			return v
 		}
-		if s, ok := v.V.(string); ok {
-			b.WriteString(s)
-		} else {
-			b.WriteString(v.String())
-		}
+		b.WriteString(v.InText())
 		if b.Len() > maxText {
 			return value.NoData("%s", errTextLong)
 		}

@@ -1,10 +1,13 @@
 package lint
 
 import (
+	"slices"
+
 	"chaos/lang/check"
 	"chaos/lang/diag"
 	"chaos/lang/expr"
 	"chaos/lang/syntax"
+	"chaos/lang/value"
 )
 
 // conditions looks for those whose answer is known without looking.
@@ -57,27 +60,36 @@ func (x *experiment) late() {
 	if !undone {
 		return
 	}
-	probes := map[string]bool{}
+	probes := map[string]*value.Type{}
 	for _, p := range x.out.Probes {
-		probes[p.Name] = true
+		probes[p.Name] = p.Type
 	}
 	for _, c := range x.out.Hypothesis.Checks {
 		if c.Kind != check.Expect {
 			continue
 		}
 		for _, o := range c.Cond.Operands() {
-			if !probes[o.Path[0]] {
+			if t := probes[o.Path[0]]; t == nil || keeps(t, o.Path[1:]) {
 				continue
 			}
 			at := o.At
 			if at.File != c.Span.File || at.Start.Offset < c.Span.Start.Offset || at.End.Offset > c.Span.End.Offset { // it stands in a let
 				at = c.Span
 			}
+			instead := "write `always " + shorten(syntax.OneLine(x.src, c.Span)) + "`"
+			if slices.ContainsFunc(c.Cond.Operands(), func(o expr.Operand) bool { return o.Path[0] == "during" || o.Path[0] == "after" }) { // these are known at the end only
+				instead = "give it an `always` of its own"
+			}
 			x.report(diag.Warningf(diag.JudgedLate, at, "this `expect` is judged once, when the faults are undone: `%s` shows nothing of them then", o.Text).
-				WithHint("write `always %s`, or read the phase: `during.%s…`", shorten(syntax.OneLine(x.src, c.Span)), o.Path[0]))
+				WithHint("%s, or read the phase: `during.%s…`", instead, o.Path[0]))
 			break
 		}
 	}
+}
+
+// keeps tells that a field of a sample still shows what is gone: a count since the probe began.
+func keeps(t *value.Type, path []string) bool {
+	return len(path) > 0 && slices.ContainsFunc(t.Fields, func(f value.Field) bool { return f.Name == path[0] && f.Kept })
 }
 
 func shorten(s string) string {

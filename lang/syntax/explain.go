@@ -453,7 +453,7 @@ func (p *parser) clause(i, e, k int) (diag.Diagnostic, bool) {
 		for w := range token.Clauses {
 			list = append(list, w)
 		}
-		if near, ok := diag.Nearest(p.toks[k].Text, list); ok && len(p.toks[k].Text) > 2 {
+		if near, ok := diag.Nearest(p.toks[k].Text, list); ok && len(p.toks[k].Text) > 1 {
 			return diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "`%s` cannot stand here", p.toks[k].Text).WithHint("did you mean `%s`?", near), true
 		}
 	}

@@ -3,38 +3,75 @@ package value
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 )
 
 // MarshalJSON writes a value for people and programs: durations in seconds, sizes in bytes, ratios as fractions, absent
 // as null. With the type at hand, FromJSON reads it back exactly.
-func (v Value) MarshalJSON() ([]byte, error) { return json.Marshal(jsonable(v)) }
+func (v Value) MarshalJSON() ([]byte, error) { return v.AppendJSON(nil), nil }
 
-func jsonable(v Value) any {
+// AppendJSON is MarshalJSON behind what is there already, without reflection: a run writes many samples a second.
+func (v Value) AppendJSON(b []byte) []byte {
 	if v.IsMissing() || v.Unknown {
-		return nil
+		return append(b, "null"...)
 	}
 	switch x := v.V.(type) {
+	case bool:
+		return strconv.AppendBool(b, x)
+	case string:
+		return AppendString(b, x)
 	case float64:
 		if v.T.Kind == Duration {
-			return x / 1e9
+			x /= 1e9
 		}
-		return x
+		return AppendNumber(b, x)
 	case []Value:
-		out := make([]any, len(x))
+		b = append(b, '[')
 		for i, e := range x {
-			out[i] = jsonable(e)
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = e.AppendJSON(b)
 		}
-		return out
+		return append(b, ']')
 	case map[string]Value:
-		out := make(map[string]any, len(x))
-		for k, e := range x {
-			out[k] = jsonable(e)
+		b = append(b, '{')
+		for i, k := range sortedKeys(x) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(AppendString(b, k), ':')
+			b = x[k].AppendJSON(b)
 		}
-		return out
+		return append(b, '}')
 	case Handle:
-		return map[string]any{"handle": x.HandleID(), "name": x.HandleName()}
+		b = AppendString(append(b, `{"handle":`...), x.HandleID())
+		return append(AppendString(append(b, `,"name":`...), x.HandleName()), '}')
 	}
-	return v.V
+	return append(b, "null"...)
+}
+
+// AppendString writes a text as encoding/json does.
+func AppendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// AppendNumber writes a finite number as encoding/json does.
+func AppendNumber(b []byte, f float64) []byte {
+	if abs := math.Abs(f); abs == 0 || abs >= 1e-6 && abs < 1e21 {
+		return strconv.AppendFloat(b, f, 'f', -1, 64)
+	}
+	b = strconv.AppendFloat(b, f, 'e', -1, 64)
+	if n := len(b); b[n-4] == 'e' && b[n-2] == '0' { // e-07 is e-7 there
+		b = append(b[:n-2], b[n-1])
+	}
+	return b
 }
 
 // FromJSON reads what MarshalJSON wrote, given the type.

@@ -187,6 +187,21 @@ func (v Value) String() string {
 	return "?"
 }
 
+// InText is how a value stands in a string with holes: a string as it is, anything else as the literal that reads back. A
+// quantity of more digits than anybody writes was measured, and has three: 497MiB/s, not 497.0894570129109MiB/s.
+func (v Value) InText() string {
+	const written = 6
+	switch x := v.V.(type) {
+	case string:
+		return x
+	case float64:
+		if v.T.Kind != Number && significant(v.String()) > written {
+			return v.Short()
+		}
+	}
+	return v.String()
+}
+
 // Short is for eyes: three significant digits, long strings cut.
 func (v Value) Short() string {
 	if v.Unknown || v.IsMissing() {
@@ -194,7 +209,11 @@ func (v Value) Short() string {
 	}
 	switch x := v.V.(type) {
 	case float64:
-		return formatNumber(round3(x, v.T.Kind), v.T.Kind)
+		if v.T.Kind == Size || v.T.Kind == Bandwidth {
+			return shortBytes(x, v.T.Kind)
+		}
+		x = round3(x, v.T.Kind)
+		return formatNumber(x, v.T.Kind)
 	case string:
 		const most = 60
 		r := []rune(x)
@@ -251,27 +270,38 @@ func round3(f float64, k Kind) float64 {
 	if k == Duration && math.Abs(f) >= float64(100*time.Second) {
 		return math.Round(f/1e9) * 1e9
 	}
-	base := 1.0
-	if k == Size || k == Bandwidth {
-		for _, b := range []float64{1 << 40, 1 << 30, 1 << 20, 1 << 10} {
-			if math.Abs(f) >= b {
-				base = b
-				break
-			}
-		}
-		if k == Bandwidth {
-			base = 1
-		}
-	}
-	x := f / base
-	digits := 2 - int(math.Floor(math.Log10(math.Abs(x))))
-	s := strconv.FormatFloat(x, 'f', max(digits, 0), 64)
+	digits := 2 - int(math.Floor(math.Log10(math.Abs(f))))
 	if digits < 0 {
 		p := math.Pow10(-digits)
-		return math.Round(x/p) * p * base
+		return math.Round(f/p) * p
 	}
-	r, _ := strconv.ParseFloat(s, 64)
-	return r * base
+	r, _ := strconv.ParseFloat(strconv.FormatFloat(f, 'f', digits, 64), 64)
+	return r
+}
+
+// shortBytes is a size or a bandwidth in three digits: as somebody wrote it (5MB, 2Mbit/s), else in powers of 1024.
+func shortBytes(f float64, k Kind) string {
+	if exact := formatNumber(f, k); significant(exact) <= 3 {
+		return exact
+	}
+	unit := ""
+	for _, u := range []string{"Ki", "Mi", "Gi", "Ti"} {
+		if math.Abs(f) < 1023.5 { // more would be rounded to 1024
+			break
+		}
+		f, unit = f/1024, u
+	}
+	return trimFloat(round3(f, Number)) + unit + map[Kind]string{Size: "B", Bandwidth: "B/s"}[k]
+}
+
+// significant counts the digits of a number without the zeros at both ends.
+func significant(s string) int {
+	return len(strings.Trim(strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s), "0"))
 }
 
 // formatNumber picks, among all units of the kind, a spelling that reads back exactly: with a mantissa from 1 up to 1000

@@ -74,6 +74,8 @@ func TestShortIsForEyes(t *testing.T) {
 	}{
 		{DurationOf(183248123), "183ms"}, {DurationOf(41e6), "41ms"}, {DurationOf(500e6), "500ms"}, {DurationOf(3593542), "3.59ms"}, {DurationOf(1234567890), "1.23s"}, {RatioOf(0.123456), "12.3%"},
 		{NumberOf(123456.7), "123457"}, {NumberOf(0.0012345), "0.00123"}, {DurationOf(119.648e9), "2m"}, {DurationOf(0), "0s"},
+		{SizeOf(1010 << 20), "1010MiB"}, {SizeOf(1010 << 30), "1010GiB"}, {SizeOf(1059142345), "1010MiB"}, {SizeOf(1000 << 10), "1000KiB"}, {SizeOf(1023.2 * (1 << 10)), "1023KiB"},
+		{SizeOf(1e9), "1GB"}, {SizeOf(1023.6 * (1 << 20)), "1GiB"}, {BandwidthOf(521236000.5), "497MiB/s"}, {BandwidthOf(250e3), "2Mbit/s"}, {BandwidthOf(50 << 20), "50MiB/s"}, {SizeOf(1.601e9), "1.49GiB"}, {SizeOf(5e6), "5MB"}, {SizeOf(1000), "1kB"}, {SizeOf(-1010 << 20), "-1010MiB"},
 	} {
 		if got := c.v.Short(); got != c.want {
 			t.Errorf("Short(%s) = %s, want %s", c.v, got, c.want)

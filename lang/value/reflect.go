@@ -49,7 +49,7 @@ func TypeOf(t reflect.Type) *Type {
 	case reflect.Map:
 		return MapOf(TypeOf(t.Elem()))
 	case reflect.Struct:
-		st := &Type{Kind: Struct}
+		st := &Type{Kind: Struct, made: t}
 		for _, f := range reflect.VisibleFields(t) {
 			name, opts := fieldName(f)
 			if name == "" {
@@ -61,7 +61,7 @@ func TypeOf(t reflect.Type) *Type {
 				copied.AnyUnit = true
 				ft = &copied
 			}
-			st.Fields = append(st.Fields, Field{Name: name, Help: f.Tag.Get("help"), Type: ft})
+			st.Fields = append(st.Fields, Field{Name: name, Help: f.Tag.Get("help"), Type: ft, Kept: opts == "kept", index: f.Index})
 		}
 		return st
 	}
@@ -92,8 +92,10 @@ func encode(v reflect.Value, t *Type) Value {
 	if v.Type() == rValue {
 		return v.Interface().(Value)
 	}
-	if h, ok := v.Interface().(Handle); ok {
-		return HandleOf(h)
+	if k := v.Kind(); k == reflect.Struct || k == reflect.Interface {
+		if h, ok := v.Interface().(Handle); ok {
+			return HandleOf(h)
+		}
 	}
 	if t == nil || t.Kind == Any {
 		t = TypeOf(v.Type())
@@ -120,15 +122,14 @@ func encode(v reflect.Value, t *Type) Value {
 		}
 		return Value{T: t, V: m}
 	case reflect.Struct:
-		m := make(map[string]Value, len(t.Fields))
-		for _, f := range reflect.VisibleFields(v.Type()) {
-			name, _ := fieldName(f)
-			if name == "" {
-				continue
-			}
-			ft, _ := t.Field(name)
-			if fv := encode(v.FieldByIndex(f.Index), ft); fv.Missing != "absent" {
-				m[name] = fv
+		from := t
+		if t.made != v.Type() {
+			from = TypeOf(v.Type())
+		}
+		m := make(map[string]Value, len(from.Fields))
+		for _, f := range from.Fields {
+			if fv := encode(v.FieldByIndex(f.index), f.Type); fv.Missing != "absent" {
+				m[f.Name] = fv
 			}
 		}
 		return Value{T: t, V: m}

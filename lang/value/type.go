@@ -10,6 +10,7 @@
 package value
 
 import (
+	"reflect"
 	"strings"
 	"time"
 )
@@ -44,6 +45,8 @@ type Type struct {
 	Fields  []Field // of struct and handle, in declaration order
 	AnyUnit bool    // a number that compares with any unit (`prom.query`'s `.value`)
 	Name    string  // of a struct, for messages: "http.get"
+
+	made reflect.Type // of what TypeOf made of a Go struct: that one
 }
 
 // Field is one field of a struct.
@@ -51,6 +54,9 @@ type Field struct {
 	Name string
 	Help string
 	Type *Type
+	Kept bool // it tells of all since the probe began, so that it shows a fault that is gone
+
+	index []int // in the Go struct, see reflect.StructField
 }
 
 var (

@@ -30,6 +30,13 @@ const (
 	stateTracepoint = "sock:inet_sock_set_state"
 )
 
+// tracepoints are those that a kind cannot do without. The first one stands for them in what the probe needs.
+var tracepoints = map[kind][]string{
+	opens: {openTracepoint},
+	execs: {execTracepoint},
+	flows: {sendTracepoint, recvTracepoint, stateTracepoint},
+}
+
 // RefusedError says why this machine does not let chaos watch, and what to do.
 type RefusedError struct {
 	Why, Help string
@@ -76,15 +83,25 @@ type attachable struct {
 	prog *ebpf.Program
 }
 
-// look finds out without asking the kernel for anything what it would be asked for in vain.
+// look finds out, by reading alone, what the kernel would be asked for in vain.
 func look(k kind) error {
 	if err := mayWatch(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(traceDir); err != nil {
-		return errNoTracefs
+	there, err := isMounted()
+	switch {
+	case err != nil:
+		return err
+	case !there && !capable(unix.CAP_SYS_ADMIN):
+		return notMounted(unix.EPERM)
+	case there:
+		for _, name := range tracepoints[k] {
+			if _, err := readTracepoint(os.DirFS(traceDir), name); err != nil {
+				return explain(err)
+			}
+		}
 	}
-	_, err := findOffsets(k)
+	_, err = findOffsets(k)
 	return err
 }
 
@@ -126,18 +143,23 @@ const initialPidNamespace = "pid:[4026531836]"
 
 // mayWatch finds out what would make the answers wrong or the kernel say no, in the words that help.
 func mayWatch() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err == nil {
-		caps := uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
-		if has := func(bit int) bool { return caps&(1<<bit) != 0 }; !has(unix.CAP_SYS_ADMIN) && !(has(unix.CAP_BPF) && has(unix.CAP_PERFMON)) {
-			return &RefusedError{Why: "watching the kernel takes CAP_BPF and CAP_PERFMON, which this user lacks", Help: "run as root", Privilege: true}
-		}
+	if !capable(unix.CAP_SYS_ADMIN) && !(capable(unix.CAP_BPF) && capable(unix.CAP_PERFMON)) {
+		return &RefusedError{Why: "watching the kernel takes CAP_BPF and CAP_PERFMON, which this user lacks", Help: "run as root", Privilege: true}
 	}
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != initialPidNamespace {
 		return refused("chaos runs in a container whose process ids are not those of the kernel", "give it those of the host, as with docker run --pid host")
 	}
 	return nil
+}
+
+// capable tells whether this process has a capability. Where it cannot be found out, the kernel is asked for the thing itself.
+func capable(bit int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return true
+	}
+	return data[bit/32].Effective&(1<<(bit%32)) != 0
 }
 
 func newMap(of ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
@@ -296,8 +318,8 @@ func Refused(need string) (err error, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	for k, of := range map[kind]string{opens: openTracepoint, execs: execTracepoint, flows: sendTracepoint} {
-		if of == tracepoint {
+	for k, of := range tracepoints {
+		if of[0] == tracepoint {
 			w, err := load(k, mountedTracefs, 16)
 			if err != nil {
 				return err, true

@@ -62,14 +62,18 @@ func (t *table[K]) added(k K, now counts, see func(entry)) bool {
 	return true
 }
 
-// sweep takes out the idle keys, and hands over what was added to them since the read.
+// sweep takes out the idle keys, and hands over what was added to them since the read. What a kernel before 5.14 cannot take
+// out stays and is known, so that it does not count again.
 func (t *table[K]) sweep(see func(entry)) {
 	for _, k := range t.idle {
 		var last counts
-		if err := t.kernel.LookupAndDelete(&k, &last); err == nil {
+		err := t.kernel.LookupAndDelete(&k, &last)
+		if err == nil {
 			t.added(k, last, see)
 		}
-		delete(t.before, k)
+		if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {
+			delete(t.before, k)
+		}
 	}
 	t.idle = t.idle[:0]
 }

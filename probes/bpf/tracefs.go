@@ -20,14 +20,26 @@ const traceDir = "/sys/kernel/tracing"
 
 var errNoTracefs = refused("this kernel has no tracepoints: there is no "+traceDir, "run a kernel with CONFIG_FTRACE, and mount /sys")
 
+func notMounted(why error) error {
+	return refused("tracefs is not mounted, and mounting it for chaos alone is refused: "+plain(why), "run as root, or mount it: mount -t tracefs tracefs "+traceDir)
+}
+
+func isMounted() (bool, error) {
+	var at unix.Statfs_t
+	if err := unix.Statfs(traceDir, &at); err != nil {
+		return false, errNoTracefs
+	}
+	return at.Type == unix.TRACEFS_MAGIC, nil
+}
+
 // mountedTracefs uses what is mounted. Where nothing is, it mounts for a thread of its own, in a mount namespace of its
 // own, and both end with the function: nothing of ours stays on the machine, even if chaos is killed meanwhile.
 func mountedTracefs(use func(fs.FS) error) error {
-	var at unix.Statfs_t
-	if err := unix.Statfs(traceDir, &at); err != nil {
-		return errNoTracefs
+	there, err := isMounted()
+	if err != nil {
+		return err
 	}
-	if at.Type == unix.TRACEFS_MAGIC {
+	if there {
 		return use(os.DirFS(traceDir))
 	}
 	return onOwnThread(func() error {
@@ -39,7 +51,7 @@ func mountedTracefs(use func(fs.FS) error) error {
 			},
 		} {
 			if err := step(); err != nil {
-				return refused("tracefs is not mounted, and mounting it for chaos alone is refused: "+plain(err), "run as root, or mount it: mount -t tracefs tracefs "+traceDir)
+				return notMounted(err)
 			}
 		}
 		return use(os.DirFS(traceDir))

@@ -500,3 +500,44 @@ func TestTopFindsAProcessThatIsBusy(t *testing.T) {
 	}
 	t.Error("it is not among the first 100")
 }
+
+func TestTrafficFromBeforeAProcessCouldBeReadIsNotNew(t *testing.T) {
+	hidden, shown, born := being{pid: 1}, being{pid: 2}, being{pid: 3}
+	before := census{hidden: {}, shown: {io: 100, seen: true}}
+	grown, _ := before.until(census{hidden: {io: 1e9, seen: true}, shown: {io: 150, seen: true}, born: {io: 7, seen: true}})
+	for who, want := range map[being]usage{hidden: {io: 1e9}, shown: {io: 50, seen: true}, born: {io: 7, seen: true}} {
+		if grown[who].seen != want.seen || want.seen && grown[who].io != want.io {
+			t.Errorf("process %d: %+v, want %+v", who.pid, grown[who], want)
+		}
+	}
+}
+
+func TestWhatTheKernelShowsInAnotherFormIsNamed(t *testing.T) {
+	for name, c := range map[string]struct{ probe, file, text, want string }{
+		"load, cut":            {"host.load", "loadavg", "0.68 12.79 0.69", "proc/loadavg has another form"},
+		"load, words":          {"host.load", "loadavg", "a b c 1/2 3", "proc/loadavg has another form"},
+		"pressure, empty":      {"host.pressure", "pressure/io", "", "proc/pressure/io has another form"},
+		"pressure, words":      {"host.pressure", "pressure/io", "some avg10=a avg60=0 avg300=0 total=1\n", "proc/pressure/io has another form"},
+		"tcp, no counters":     {"host.tcp", "1/net/snmp", "Udp: a\nUdp: 1\n", "has no counters of TCP"},
+		"tcp, one is missing":  {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens\nTcp: 1\n", "has no counter PassiveOpens of TCP"},
+		"tcp, fewer than said": {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens PassiveOpens RetransSegs EstabResets InErrs CurrEstab\nTcp: 1\n", "snmp has another form"},
+		"tcp, words":           {"host.tcp", "1/net/snmp", "Tcp: ActiveOpens PassiveOpens RetransSegs EstabResets InErrs CurrEstab\nTcp: 1 2 3 4 5 a\n", "snmp has another form"},
+		"network, cut":         {"host.network", "1/net/dev", "titles\n eth0: 1 2 3\n", "proc/net/dev has another form"},
+		"network, words":       {"host.network", "1/net/dev", "eth0: a 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", "proc/net/dev has another form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := plant(t)
+			f.put("proc/"+c.file, c.text)
+			given := args{}
+			if c.probe == "host.pressure" {
+				given["resource"] = value.StringOf("io")
+			}
+			s, err := f.open(c.probe, given)
+			if err == nil {
+				defer s.Close()
+				_, err = s.Sample(t.Context())
+			}
+			refused(t, err, c.want)
+		})
+	}
+}

@@ -1,9 +1,9 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +15,6 @@ import (
 	"chaos/runtime/env"
 
 	"github.com/prometheus/procfs"
-	"github.com/prometheus/procfs/blockdevice"
 )
 
 type ioArgs struct {
@@ -34,7 +33,7 @@ type IO struct {
 	Util      value.RatioV     `chaos:"util" help:"share of the time in which at least one request was there, of the busiest device; one that works on many at once, such as an SSD, is not full at 100%"`
 }
 
-// The columns of a device.
+// The columns of a device, in our order.
 const (
 	readIOs = iota
 	writeIOs
@@ -52,10 +51,7 @@ func io(r Root) probes.Probe {
 		Summary: "Measures the traffic, latency, queue and utilisation of a disk, or of all disks, since the sample before.",
 		Example: `probe disk = host.io("vda") every 1s`,
 	}, func(_ context.Context, _ env.Env, in ioArgs) (probes.Take[IO], error) {
-		f, err := blockdevice.NewFS(r.Proc, r.Sys)
-		if err != nil {
-			return nil, fmt.Errorf("%s and %s are not both there, where the kernel shows its devices", r.Proc, r.Sys)
-		}
+		stats := map[string]*file{}
 		var pending uint64 // at the latest reading
 		find := r.devices(in.Device)
 		read := func() (counters, error) {
@@ -66,15 +62,20 @@ func io(r Root) probes.Probe {
 			out := counters{}
 			pending = 0
 			for _, d := range devices {
-				s, _, err := f.SysBlockDeviceStat(d)
+				stat, ok := stats[d]
+				if !ok {
+					stat = &file{path: filepath.Join(r.Sys, "block", d, "stat")}
+					stats[d] = stat
+				}
+				row, inFlight, err := stat.disk()
 				if errors.Is(err, os.ErrNotExist) && in.Device == nil {
 					continue // it was removed just now
 				}
 				if err != nil {
-					return nil, unreadable(filepath.Join(r.Sys, "block", d, "stat"), err)
+					return nil, err
 				}
-				pending += s.IOsInProgress
-				out[d] = []uint64{s.ReadIOs, s.WriteIOs, s.ReadSectors, s.WriteSectors, s.ReadTicks, s.WriteTicks, s.IOsTotalTicks, s.WeightedIOTicks}
+				pending += inFlight
+				out[d] = row
 			}
 			return out, nil
 		}
@@ -83,6 +84,20 @@ func io(r Root) probes.Probe {
 		}
 		return counted(read, func(g growth) IO { return served(g, pending) }), nil
 	})
+}
+
+// disk reads the line of a device, whose form is in Documentation/block/stat.rst of the kernel: the counters in our order, and the
+// requests that are under way.
+func (f *file) disk() (row []uint64, inFlight uint64, err error) {
+	text, err := f.read()
+	if err != nil {
+		return nil, 0, err
+	}
+	row, err = f.row(bytes.Fields(text), 0, 4, 2, 6, 3, 7, 9, 10, 8)
+	if err != nil {
+		return nil, 0, err
+	}
+	return row[:8], row[8], nil
 }
 
 func served(g growth, pending uint64) IO {

@@ -21,10 +21,10 @@ type kernelLogArgs struct {
 
 // KernelLog is what the kernel said since the probe began.
 type KernelLog struct {
-	Count int         `chaos:"count" help:"messages that matched since the probe began; messages from before never count, and it never falls; /dev/kmsg"`
+	Count int         `chaos:"count,kept" help:"messages that matched since the probe began; messages from before never count, and it never falls; /dev/kmsg"`
 	Rate  value.RateV `chaos:"rate" help:"messages that matched, since the sample before"`
-	Last  *string     `chaos:"last" help:"the latest message that matched; absent before the first"`
-	Lost  int         `chaos:"lost" help:"messages of any kind that were overwritten before they could be read, so that count may be too low"`
+	Last  *string     `chaos:"last,kept" help:"the latest message that matched; absent before the first"`
+	Lost  int         `chaos:"lost,kept" help:"messages of any kind that were overwritten before they could be read, so that count may be too low"`
 }
 
 func kernelLog(r Root) probes.Probe {
@@ -48,9 +48,8 @@ func kernelLog(r Root) probes.Probe {
 
 func matching(log *kmsg.Log, match *regexp.Regexp) probes.Take[KernelLog] {
 	var out KernelLog
-	at := time.Now()
+	told, at := 0, time.Now() // the count of the latest sample, and when it was
 	return func(ctx context.Context) (KernelLog, error) {
-		before := out.Count
 		err := log.Drain(ctx, func(text string) {
 			if match.MatchString(text) {
 				out.Count++
@@ -61,8 +60,8 @@ func matching(log *kmsg.Log, match *regexp.Regexp) probes.Take[KernelLog] {
 			return KernelLog{}, err
 		}
 		now := time.Now()
-		out.Rate = value.RateV(float64(out.Count-before) / max(now.Sub(at), time.Millisecond).Seconds())
-		out.Lost, at = log.Lost(), now
+		out.Rate = value.RateV(float64(out.Count-told) / max(now.Sub(at), time.Millisecond).Seconds())
+		out.Lost, told, at = log.Lost(), out.Count, now
 		return out, nil
 	}
 }

@@ -55,6 +55,15 @@ func TestKernelLogCountsWhatMatchesAndWhatWasLost(t *testing.T) {
 	refused(t, err, "the disk reports an error")
 }
 
+func TestTheRateCountsWhatAFailedSampleSaw(t *testing.T) {
+	take := matching(spoken("6,1,1,-;word\n", unix.EIO), regexp.MustCompile("word"))
+	_, err := take(t.Context())
+	refused(t, err, "the disk reports an error")
+	if got, err := take(t.Context()); err != nil || got.Count != 1 || got.Rate <= 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
 	faulttest.Root(t)
 	out, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)

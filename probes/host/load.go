@@ -25,37 +25,31 @@ func load(r Root) probes.Probe {
 		Summary: "Tells how many threads want to run: the load averages, and how many at this moment.",
 		Example: `probe load = host.load() every 5s`,
 	}, func(context.Context, env.Env, struct{}) (probes.Take[Load], error) {
-		f, err := r.procfs()
-		if err != nil {
-			return nil, err
-		}
 		loadavg := file{path: filepath.Join(r.Proc, "loadavg")}
-		return func(context.Context) (Load, error) {
-			averages, err := f.LoadAvg()
-			if err != nil {
-				return Load{}, unreadable("/proc/loadavg", err)
-			}
-			running, err := runnable(&loadavg)
-			if err != nil {
-				return Load{}, err
-			}
-			// As sysstat does: who looks is running, and on an idle machine the only one.
-			return Load{Load1: averages.Load1, Load5: averages.Load5, Load15: averages.Load15, Runnable: max(running-1, 0)}, nil
-		}, nil
+		return func(context.Context) (Load, error) { return readLoad(&loadavg) }, nil
 	})
 }
 
-// runnable is the number before the slash in "0.68 0.79 0.69 2/112 26876", which the library leaves out.
-func runnable(loadavg *file) (int, error) {
+// readLoad reads a text such as "0.68 0.79 0.69 2/112 26876". The library leaves out the number before the slash.
+func readLoad(loadavg *file) (out Load, err error) {
 	text, err := loadavg.read()
 	if err != nil {
-		return 0, err
+		return out, err
 	}
-	if fields := bytes.Fields(text); len(fields) > 3 {
-		digits, _, _ := bytes.Cut(fields[3], []byte("/"))
-		if n, err := strconv.Atoi(string(digits)); err == nil {
-			return n, nil
+	fields := bytes.Fields(text)
+	if len(fields) < 4 {
+		return out, loadavg.strange()
+	}
+	for i, average := range []*float64{&out.Load1, &out.Load5, &out.Load15} {
+		if *average, err = strconv.ParseFloat(string(fields[i]), 64); err != nil {
+			return out, loadavg.strange()
 		}
 	}
-	return 0, loadavg.strange()
+	digits, _, _ := bytes.Cut(fields[3], []byte("/"))
+	running, err := strconv.Atoi(string(digits))
+	if err != nil {
+		return out, loadavg.strange()
+	}
+	out.Runnable = max(running-1, 0) // as sysstat does: who looks is running, and on an idle machine the only one
+	return out, nil
 }

@@ -1,8 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"chaos/lang/spec"
@@ -33,27 +35,18 @@ func network(r Root) probes.Probe {
 		Summary: "Measures traffic, errors and drops of a network interface, or of all but lo, since the sample before.",
 		Example: `probe net = host.network("eth0") every 1s`,
 	}, func(_ context.Context, _ env.Env, in networkArgs) (probes.Take[Network], error) {
-		f, err := r.procfs()
-		if err != nil {
-			return nil, err
-		}
+		dev := file{path: filepath.Join(r.Proc, "net/dev")}
 		read := func() (counters, error) {
-			all, err := f.NetDev()
-			if err != nil {
-				return nil, unreadable("/proc/net/dev", err)
+			all, err := dev.interfaces()
+			if err != nil || in.Interface == nil {
+				delete(all, "lo")
+				return all, err
 			}
-			if in.Interface != nil {
-				if _, ok := all[*in.Interface]; !ok {
-					return nil, noSuch("network interface", *in.Interface, slices.Collect(maps.Keys(all)), "ls /sys/class/net")
-				}
+			row, ok := all[*in.Interface]
+			if !ok {
+				return nil, noSuch("network interface", *in.Interface, slices.Collect(maps.Keys(all)), "ls /sys/class/net")
 			}
-			out := counters{}
-			for name, l := range all {
-				if in.Interface != nil && name == *in.Interface || in.Interface == nil && name != "lo" {
-					out[name] = []uint64{l.RxBytes, l.TxBytes, l.RxPackets, l.TxPackets, l.RxErrors, l.TxErrors, l.RxDropped, l.TxDropped}
-				}
-			}
-			return out, nil
+			return counters{*in.Interface: row}, nil
 		}
 		if _, err := read(); err != nil {
 			return nil, err
@@ -67,4 +60,25 @@ func network(r Root) probes.Probe {
 			}
 		}), nil
 	})
+}
+
+// interfaces reads lines such as "  eth0: 1296 16 0 0 0 0 0 0 876 10 0 0 0 0 0 0", behind two of titles: of what was received and
+// of what was sent bytes, packets, errs and drop.
+func (f *file) interfaces() (counters, error) {
+	text, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	out := counters{}
+	for line := range bytes.Lines(text) {
+		colon := bytes.LastIndexByte(line, ':')
+		if colon < 0 {
+			continue // titles
+		}
+		name := string(bytes.TrimSpace(line[:colon]))
+		if out[name], err = f.row(bytes.Fields(line[colon+1:]), 0, 8, 1, 9, 2, 10, 3, 11); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

@@ -14,8 +14,8 @@ import (
 
 // OOM is who was killed for want of memory.
 type OOM struct {
-	Kills int     `chaos:"kills" help:"processes that the kernel killed for want of memory since the probe began, in a cgroup over its limit too; oom_kill of /proc/vmstat"`
-	Last  *string `chaos:"last" help:"the latest of them, such as mysqld (pid 4242); absent before the first, and where the kernel's log may not be read"`
+	Kills int     `chaos:"kills,kept" help:"processes that the kernel killed for want of memory since the probe began, in a cgroup over its limit too; oom_kill of /proc/vmstat"`
+	Last  *string `chaos:"last,kept" help:"the latest of them, such as mysqld (pid 4242); absent before the first, and where the kernel's log may not be read"`
 }
 
 func oom(r Root) probes.Probe {

@@ -1,10 +1,12 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"chaos/lang/spec"
@@ -36,23 +38,50 @@ func pressure(r Root) probes.Probe {
 		Example: `probe waits = host.pressure("io") every 2s`,
 		Needs:   []spec.Need{{Kind: "kernel", Name: "PSI", Install: "boot with psi=1"}},
 	}, func(_ context.Context, _ env.Env, in pressureArgs) (probes.Take[Pressure], error) {
-		f, err := r.procfs()
-		if err != nil {
-			return nil, err
-		}
 		path := filepath.Join(r.Proc, "pressure", in.Resource)
 		if _, err := os.Stat(path); err != nil {
 			return nil, errors.New("the kernel does not measure pressure, there is no " + path + ": boot with psi=1, with Linux 4.20 or newer")
 		}
-		read := func() (procfs.PSIStats, error) {
-			s, err := f.PSIStatsForResource(in.Resource)
-			if err != nil || s.Some == nil {
-				return s, unreadable(path, err)
-			}
-			return s, nil
-		}
-		return metered(read, stalled, pressed), nil
+		stalls := file{path: path}
+		return metered(stalls.pressure, stalled, pressed), nil
 	})
+}
+
+// pressure reads lines such as "some avg10=1.53 avg60=1.87 avg300=1.73 total=1088168194".
+func (f *file) pressure() (out procfs.PSIStats, err error) {
+	text, err := f.read()
+	if err != nil {
+		return out, err
+	}
+	for line := range bytes.Lines(text) {
+		fields := bytes.Fields(line)
+		var l procfs.PSILine
+		for _, field := range fields {
+			name, number, _ := bytes.Cut(field, []byte("="))
+			switch string(name) {
+			case "avg10":
+				l.Avg10, err = strconv.ParseFloat(string(number), 64)
+			case "avg60":
+				l.Avg60, err = strconv.ParseFloat(string(number), 64)
+			case "total":
+				l.Total, err = strconv.ParseUint(string(number), 10, 64)
+			}
+			if err != nil {
+				return out, f.strange()
+			}
+		}
+		switch {
+		case len(fields) == 0:
+		case string(fields[0]) == "some":
+			out.Some = &l
+		case string(fields[0]) == "full":
+			out.Full = &l
+		}
+	}
+	if out.Some == nil {
+		return out, f.strange()
+	}
+	return out, nil
 }
 
 // stalled is what the totals grew by, in microseconds.

@@ -1,8 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
 
 	"chaos/lang/spec"
 	"chaos/lang/value"
@@ -26,30 +29,18 @@ func tcp(r Root) probes.Probe {
 		Summary: "Measures TCP of the whole machine: connections opened and accepted, retransmissions, resets and damaged segments.",
 		Example: `probe tcp = host.tcp() every 1s`,
 	}, func(context.Context, env.Env, struct{}) (probes.Take[TCP], error) {
-		f, err := r.procfs()
-		if err != nil {
-			return nil, err
-		}
+		snmp := file{path: filepath.Join(r.Proc, "net/snmp")}
 		established := 0 // of the latest reading
 		read := func() (counters, error) {
-			self, err := f.Self()
+			row, err := snmp.tcp("ActiveOpens", "PassiveOpens", "RetransSegs", "EstabResets", "InErrs", "CurrEstab")
 			if err != nil {
-				return nil, unreadable("/proc/self", err)
+				return nil, err
 			}
-			snmp, err := self.Snmp()
-			if err != nil {
-				return nil, unreadable("/proc/net/snmp", err)
-			}
-			t := snmp.Tcp
-			row := make([]uint64, 5)
-			for i, n := range []*float64{t.ActiveOpens, t.PassiveOpens, t.RetransSegs, t.EstabResets, t.InErrs} {
-				if n == nil || t.CurrEstab == nil {
-					return nil, errors.New("/proc/net/snmp has no counters of TCP")
-				}
-				row[i] = uint64(*n)
-			}
-			established = int(*t.CurrEstab)
-			return counters{"tcp": row}, nil
+			established = int(row[5])
+			return counters{"tcp": row[:5]}, nil
+		}
+		if _, err := read(); err != nil {
+			return nil, err
 		}
 		return counted(read, func(g growth) TCP {
 			return TCP{
@@ -58,4 +49,32 @@ func tcp(r Root) probes.Probe {
 			}
 		}), nil
 	})
+}
+
+// tcp reads some of the counters of TCP: of two lines that begin with "Tcp:" the first has the names, the second the numbers.
+func (f *file) tcp(names ...string) ([]uint64, error) {
+	text, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	var titles [][]byte
+	for line := range bytes.Lines(text) {
+		fields := bytes.Fields(line)
+		if len(fields) == 0 || string(fields[0]) != "Tcp:" {
+			continue
+		}
+		if titles == nil {
+			titles = fields
+			continue
+		}
+		columns := make([]int, len(names))
+		for i, name := range names {
+			columns[i] = slices.IndexFunc(titles, func(t []byte) bool { return string(t) == name })
+			if columns[i] < 0 {
+				return nil, fmt.Errorf("%s has no counter %s of TCP", f.path, name)
+			}
+		}
+		return f.row(fields, columns...)
+	}
+	return nil, fmt.Errorf("%s has no counters of TCP", f.path)
 }

@@ -86,11 +86,13 @@ func count(f procfs.FS) (census, error) {
 	return out, nil
 }
 
-// until is what each process took up to now. One that began since took all that it has.
+// until is what each process took up to now. One that began since took all that it has; of one whose traffic could not be read
+// before, nobody knows what is new.
 func (before census) until(now census) (census, bool) {
 	out := census{}
 	for who, u := range now {
-		earlier := before[who]
+		earlier, known := before[who]
+		u.seen = u.seen && (earlier.seen || !known)
 		u.cpu, u.io = max(u.cpu-earlier.cpu, 0), max(u.io-earlier.io, 0)
 		out[who] = u
 	}

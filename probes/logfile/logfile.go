@@ -28,8 +28,8 @@ type linesArgs struct {
 
 // Sample is what was written since the probe began.
 type Sample struct {
-	Count int     `chaos:"count" help:"how many lines matched since the probe began; lines from before never count, and it never falls"`
-	Last  *string `chaos:"last" help:"the latest line that matched, cut after 4KiB; absent before the first"`
+	Count int     `chaos:"count,kept" help:"how many lines matched since the probe began; lines from before never count, and it never falls"`
+	Last  *string `chaos:"last,kept" help:"the latest line that matched, cut after 4KiB; absent before the first"`
 }
 
 // linesProbe is a probe with a state of its own: where it is in the file.

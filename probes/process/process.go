@@ -28,7 +28,7 @@ type Sample struct {
 	Running  bool           `chaos:"running" help:"it exists and has not ended; true also while it is paused"`
 	Paused   bool           `chaos:"paused" help:"it is stopped, by a signal or by a tracer such as process.pause"`
 	Pid      *int           `chaos:"pid" help:"its present process id; absent while it does not run"`
-	Restarts *int           `chaos:"restarts" help:"how often it was started after the first time; only of a process that the script started"`
+	Restarts *int           `chaos:"restarts,kept" help:"how often it was started after the first time; only of a process that the script started"`
 	ExitCode *int           `chaos:"exit_code" help:"of its latest end: its exit code, or 128 and the number of the signal that ended it; only of a process that the script started and that has ended"`
 	Signal   *string        `chaos:"signal" help:"the signal of its latest end, such as KILL, also told from an exit code above 128; absent where it exited by itself"`
 	OOM      *bool          `chaos:"oom_killed" help:"whether the kernel's OOM killer brought its latest end, by the kernel's log, which is root's, or else the counters of the machine and of its cgroup; false before an end; absent where they do not tell, and of a process that was never seen"`

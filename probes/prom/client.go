@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"chaos/lang/value"
+	"chaos/runtime/command"
 	"chaos/runtime/env"
 	"chaos/runtime/filefail"
 	"chaos/runtime/netfail"
@@ -47,6 +47,7 @@ type client struct {
 	maxAge    time.Duration // 0 for what the targets say
 	timeout   time.Duration
 	log       func(string) // nil for nobody
+	hide      func(string) string
 
 	mu      sync.Mutex
 	said    map[string]bool // warnings that were shown
@@ -59,7 +60,7 @@ func connect(probe, query string, e env.Env, o options) (*client, error) {
 	if strings.TrimSpace(query) == "" {
 		return nil, errors.New("`query` is empty")
 	}
-	reads, err := selectors(query)
+	reads, err := selectors(query, e.Hidden)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +91,8 @@ func connect(probe, query string, e env.Env, o options) (*client, error) {
 		return nil, fmt.Errorf("`server`: %s is no URL", value.Quote(o.Server))
 	}
 	return &client{
-		api: v1.NewAPI(raw), raw: raw, transport: transport, server: server, peer: peer(server), who: probe + " " + clip(query, 60),
-		query: query, reads: reads, maxAge: o.MaxAge, timeout: o.Timeout, log: e.Log, said: map[string]bool{},
+		api: v1.NewAPI(raw), raw: raw, transport: transport, server: server, peer: peer(server), who: probe + " " + clip(e.Hidden(query), 60),
+		query: query, reads: reads, maxAge: o.MaxAge, timeout: o.Timeout, log: e.Log, hide: e.Hidden, said: map[string]bool{},
 	}, nil
 }
 
@@ -154,9 +155,7 @@ func authorization(server *url.URL, o options) (string, error) {
 }
 
 func certificates(dir, path string) (*x509.CertPool, error) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
+	path = command.Resolve(dir, path)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("`ca`: %s: %s", path, filefail.Why(err))
@@ -242,7 +241,7 @@ func (c *client) warn(texts ...string) {
 			continue
 		}
 		c.said[text] = true
-		c.log(fmt.Sprintf("%s: %s", c.who, clip(text, 400)))
+		c.log(fmt.Sprintf("%s: %s", c.who, c.clip(text, 400)))
 	}
 }
 
@@ -300,9 +299,9 @@ func (c *client) explainAnswer(e *v1.Error) error {
 		m := parsePlace.FindStringSubmatch(e.Msg)
 		line, _ := strconv.Atoi(m[1])
 		column, _ := strconv.Atoi(m[2])
-		return fmt.Errorf("the query does not parse: %s: %s", m[3], pointAt(c.query, offset(c.query, line, column)))
+		return fmt.Errorf("the query does not parse: %s: %s", m[3], pointAt(c.query, offset(c.query, line, column), c.hide))
 	case e.Type == v1.ErrBadData, e.Type == v1.ErrExec:
-		return fmt.Errorf("%s cannot evaluate the query: %s", c.peer, clip(e.Msg, 400))
+		return fmt.Errorf("%s cannot evaluate the query: %s", c.peer, c.clip(e.Msg, 400))
 	case e.Type == v1.ErrTimeout:
 		return fmt.Errorf("%s took longer than %s to evaluate the query", c.peer, value.DurationOf(c.timeout))
 	case e.Type == v1.ErrBadResponse && strings.Contains(e.Msg, `"string"`): // the library has no type for it
@@ -324,8 +323,11 @@ func (c *client) explainAnswer(e *v1.Error) error {
 	if text == "" || strings.HasPrefix(text, "<") {
 		return fmt.Errorf("%s answers %d", c.peer, status)
 	}
-	return fmt.Errorf("%s answers %d: %s", c.peer, status, clip(text, 200))
+	return fmt.Errorf("%s answers %d: %s", c.peer, status, c.clip(text, 200))
 }
+
+// clip cuts what the server says, which may quote the query.
+func (c *client) clip(text string, most int) string { return clip(c.hide(text), most) }
 
 // strange is for an answer that is no error and yet cannot be.
 func (c *client) strange() error {

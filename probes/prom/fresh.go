@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -211,7 +212,7 @@ func (c *client) down(ctx context.Context) string {
 			more++
 			continue
 		}
-		named = append(named, fmt.Sprintf("%s of job %s (%s)", t.Labels["instance"], value.Quote(t.Labels["job"]), clip(t.LastError, 120)))
+		named = append(named, fmt.Sprintf("%s of job %s (%s)", t.Labels["instance"], value.Quote(t.Labels["job"]), c.clip(t.LastError, 120)))
 	}
 	switch {
 	case len(named) == 0:
@@ -240,10 +241,8 @@ func (c *client) empty(ctx context.Context) error {
 			}
 		}
 		names := c.similar(ctx, r.name)
-		for _, name := range names {
-			if name == r.name {
-				return said("those of `%s` have ended, there is no current sample%s", r.text, c.down(ctx))
-			}
+		if slices.Contains(names, r.name) {
+			return said("those of `%s` have ended, there is no current sample%s", r.text, c.down(ctx))
 		}
 		hint := diag.DidYouMean(r.name, names)
 		if hint != "" {

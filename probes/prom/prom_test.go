@@ -2,6 +2,7 @@ package prom_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -433,6 +434,50 @@ func TestWhatIsNoPrometheus(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 	})
+}
+
+func TestOfASecretInAQueryNotEvenAPartIsShown(t *testing.T) {
+	const secret = "tok(en-0123456789-0123456789-0123456789-0123456789-0123456789"
+	var said []string
+	e := env.Env{Dir: t.TempDir(), Log: func(text string) { said = append(said, text) }, Hide: strings.NewReplacer(secret, "[secret]").Replace}
+	if _, err := openIn(t, e, "prom.query", args{"query": str("up + " + secret)}); err == nil || err.Error() != "`query`: nothing closes this: at column 9" {
+		t.Errorf("what does not parse here: %v", err)
+	}
+	query := `up{token="` + secret + `"}`
+	at := func(status int, answer map[string]any) error {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			json.NewEncoder(w).Encode(answer)
+		}))
+		defer s.Close()
+		p, err := openIn(t, e, "prom.query", args{"query": str(query), "server": str(s.URL)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Sample(context.Background())
+		return err
+	}
+	padding := strings.Repeat("x", 390)
+	for _, c := range []struct {
+		status int
+		answer map[string]any
+	}{
+		{200, map[string]any{"status": "success", "warnings": []string{"it reads " + query}, "data": map[string]any{"resultType": "scalar", "result": []any{1, "1"}}}},
+		{400, map[string]any{"status": "error", "errorType": "bad_data", "error": "1:14: parse error: unexpected this"}},
+		{422, map[string]any{"status": "error", "errorType": "execution", "error": padding + query}},
+		{500, map[string]any{"status": "error", "errorType": "internal", "error": padding[200:] + query}},
+	} {
+		said = append(said, fmt.Sprint(at(c.status, c.answer)))
+	}
+	if len(said) < 5 {
+		t.Errorf("little was said: %q", said)
+	}
+	for _, text := range said {
+		if strings.Contains(text, secret[:4]) || strings.Contains(text, "0123") {
+			t.Errorf("it shows a part of the secret: %s", text)
+		}
+	}
 }
 
 func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {

@@ -24,8 +24,8 @@ const (
 
 // selectors finds what a query reads. It is no parser: it knows how PromQL writes strings, comments, brackets and names, and
 // leaves the rest to the server. What it finds wrong, every server finds wrong too.
-func selectors(query string) ([]selector, error) {
-	s := scanner{text: query}
+func selectors(query string, hide func(string) string) ([]selector, error) {
+	s := scanner{text: query, hide: hide}
 	if err := s.scan(); err != nil {
 		return nil, err
 	}
@@ -34,6 +34,7 @@ func selectors(query string) ([]selector, error) {
 
 type scanner struct {
 	text  string
+	hide  func(string) string
 	at    int
 	open  []int // where the brackets that are not closed yet stand
 	found []selector
@@ -195,11 +196,12 @@ func (s *scanner) peekWord() string {
 }
 
 func (s *scanner) wrong(at int, what string) error {
-	return fmt.Errorf("`query`: %s: %s", what, pointAt(s.text, at))
+	return fmt.Errorf("`query`: %s: %s", what, pointAt(s.text, at, s.hide))
 }
 
-// pointAt shows a place inside a query, which may be long and have several lines.
-func pointAt(query string, at int) string {
+// pointAt shows a place inside a query, which may be long and have several lines. Of one with a secret nothing is quoted: the
+// place may be in the middle of it.
+func pointAt(query string, at int, hide func(string) string) string {
 	at = min(max(at, 0), len(query))
 	line := strings.Count(query[:at], "\n") + 1
 	column := at - strings.LastIndexByte(query[:at], '\n')
@@ -208,8 +210,11 @@ func pointAt(query string, at int) string {
 	if strings.Contains(query, "\n") {
 		place = fmt.Sprintf("line %d, %s", line, place)
 	}
-	if rest == "" {
+	switch {
+	case rest == "":
 		return "at its end, " + place
+	case hide(query) != query:
+		return "at " + place
 	}
 	return fmt.Sprintf("at %s, %s", value.Quote(clip(rest, 40)), place)
 }

@@ -31,7 +31,7 @@ func TestSelectorsAreFoundInAnyQuery(t *testing.T) {
 		`time() - a`:                               `a`,
 		`on{x="1"}`:                                `on{x="1"}`,
 	} {
-		found, err := selectors(query)
+		found, err := selectors(query, whole)
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 		}
@@ -52,6 +52,8 @@ func TestSelectorsAreFoundInAnyQuery(t *testing.T) {
 	}
 }
 
+func whole(text string) string { return text }
+
 func TestWhatIsNeverClosedIsFoundWithoutAServer(t *testing.T) {
 	for query, want := range map[string]string{
 		`sum(rate(x[5m])`:      "`query`: nothing closes this: at \"(rate(x[5m])\", column 4",
@@ -61,7 +63,7 @@ func TestWhatIsNeverClosedIsFoundWithoutAServer(t *testing.T) {
 		"x +\n rate(y[5m":      "`query`: nothing closes this: at \"[5m\", line 2, column 8",
 		"sum by (a (b)\n + c{": "`query`: nothing closes this: at \"{\", line 2, column 5",
 	} {
-		if _, err := selectors(query); fmt.Sprint(err) != want {
+		if _, err := selectors(query, whole); fmt.Sprint(err) != want {
 			t.Errorf("%s: %v, want %s", query, err, want)
 		}
 	}
@@ -71,7 +73,7 @@ func FuzzSelectors(f *testing.F) {
 	f.Add(`sum by (job) (rate(a{x="y"}[5m] offset 1m)) / on() group_left b > bool 0.5`)
 	f.Add("a{`\\")
 	f.Fuzz(func(t *testing.T, query string) {
-		found, _ := selectors(query)
+		found, _ := selectors(query, whole)
 		for _, s := range found {
 			if !strings.Contains(query, s.text) || !strings.HasPrefix(s.text, s.name) {
 				t.Errorf("%q reads %q, which it does not hold", query, s.text)

@@ -110,7 +110,7 @@ func (g *Grafana) Event(e event.Event) {
 		g.texts[d.Step] = d
 	case event.StepEnded:
 		s := g.texts[d.Step]
-		if s.Phase == event.During && d.Status == "done" {
+		if s.Phase == event.During && s.Lifetime != "" && d.Status == "done" { // a log line has no lifetime, and is no fault
 			g.fault(e.Wall, d.Step)
 		}
 	case event.UndoState: // also where the step failed half-way: something may be in place

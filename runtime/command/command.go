@@ -54,6 +54,7 @@ type Result struct {
 	Stderr  string
 	Tail    string // the last lines of standard error
 	Elapsed time.Duration
+	Left    bool // something that it started runs on, in its process group or with its output open
 }
 
 // TimeoutError tells that a command was ended because its time was up.
@@ -245,10 +246,12 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	} else {
 		out.readFor(drain)
 	}
-	if _ = cmd.Wait(); cmd.ProcessState == nil {
+	_ = cmd.Wait()
+	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) // reaped, so the leader itself counts no more
+	if cmd.ProcessState == nil {
 		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
 	}
-	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed}
+	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed, Left: left}
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		r.Code = 128 + int(status.Signal())

@@ -43,6 +43,9 @@ func (o *output) close() {
 	}
 }
 
+// open tells that somebody may still write.
+func (o *output) open() bool { return o.ours != [2]int{-1, -1} }
+
 func (o *output) closeTheirs() {
 	for i, f := range o.theirs {
 		if f != nil {
@@ -80,7 +83,7 @@ func hasExited(pid int) bool {
 // readFor reads on until both pipes have ended, at most for some time: somebody else may hold them.
 func (o *output) readFor(most time.Duration) {
 	end := time.Now().Add(most)
-	for o.ours != [2]int{-1, -1} {
+	for o.open() {
 		left := time.Until(end)
 		if left <= 0 {
 			return

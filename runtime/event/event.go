@@ -21,21 +21,8 @@ type Event struct {
 // Data is one of the typed payloads below; EventKind is its stable name in the journal.
 type Data interface{ EventKind() string }
 
-type wire struct {
-	Seq  uint64    `json:"seq"`
-	Mono float64   `json:"t"`
-	Wall time.Time `json:"wall"`
-	Kind string    `json:"kind"`
-	Data any       `json:"data"`
-}
-
 // MarshalJSON is one line of the journal.
-func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.wire()) }
-
-// wire is what is marshalled. The journal does so directly: through MarshalJSON each line would be parsed again.
-func (e Event) wire() wire {
-	return wire{Seq: e.Seq, Mono: e.Mono.Seconds(), Wall: e.Wall.UTC(), Kind: e.Data.EventKind(), Data: e.Data}
-}
+func (e Event) MarshalJSON() ([]byte, error) { return e.appendJSON(nil) }
 
 // Place is a position in the script.
 type Place struct {
@@ -313,9 +300,9 @@ type (
 type Seconds time.Duration
 
 // MarshalJSON writes seconds, to the microsecond.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	return json.Marshal(float64(time.Duration(s).Round(time.Microsecond)) / 1e9)
-}
+func (s Seconds) MarshalJSON() ([]byte, error) { return value.AppendNumber(nil, s.inJSON()), nil }
+
+func (s Seconds) inJSON() float64 { return float64(time.Duration(s).Round(time.Microsecond)) / 1e9 }
 
 func (RunStarted) EventKind() string        { return "run_started" }
 func (ExperimentStarted) EventKind() string { return "experiment_started" }

@@ -1,7 +1,6 @@
 package event
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,8 @@ const JournalName = "journal.jsonl"
 // Journal is the append-only file of a run: one JSON object a line, 0600 in a folder of 0700. A torn last line is what a
 // crash leaves, and readers tolerate it.
 type Journal struct {
-	f *os.File
+	f    *os.File
+	line []byte // room for the next line
 }
 
 // CreateJournal makes dir and the journal in it, on disk, so that the first record finds its file after a crash.
@@ -67,11 +67,12 @@ func SyncDir(dir string) error {
 
 // Append writes one line with one write(2), so that lines of a crash are whole or the last one.
 func (j *Journal) Append(e Event) error {
-	line, err := json.Marshal(e.wire())
+	line, err := e.appendJSON(j.line[:0])
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	n, err := j.f.Write(append(line, '\n'))
+	j.line = append(line, '\n')
+	n, err := j.f.Write(j.line)
 	if err != nil && n > 0 { // a full disk: half a line would spoil the next one
 		if info, serr := j.f.Stat(); serr == nil {
 			j.f.Truncate(info.Size() - int64(n))

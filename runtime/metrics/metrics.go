@@ -2,8 +2,7 @@
 package metrics
 
 import (
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -77,21 +76,21 @@ func (m *Metrics) Event(e event.Event) {
 	case event.RunStarted:
 		m.id = d.Run
 		m.run.Reset()
-		m.run.WithLabelValues(d.Run, d.Script).Set(1)
+		m.run.WithLabelValues(d.Run, label(d.Script)).Set(1)
 	case event.ExperimentStarted:
-		m.experiment, m.inPhase = d.Title, ""
+		m.experiment, m.inPhase = label(d.Title), ""
 		clear(m.open)
 		clear(m.phases)
-		m.active.WithLabelValues(d.Title).Set(0)
+		m.active.WithLabelValues(m.experiment).Set(0)
 		for _, c := range []*prometheus.CounterVec{m.injected, m.undone, m.left} {
-			c.WithLabelValues(d.Title).Add(0)
+			c.WithLabelValues(m.experiment).Add(0)
 		}
 	case event.PhaseEntered:
 		m.enter(d.Phase)
 	case event.StepStarted:
 		m.phases[d.Step] = d.Phase
-	case event.UndoIntended:
-		if _, known := m.open[d.Step]; !known {
+	case event.UndoState: // a record that is intended only may turn out void
+		if _, known := m.open[d.Step]; d.State == "applied" && !known {
 			fault := m.phases[d.Step] != event.Setup
 			m.open[d.Step] = fault
 			if fault {
@@ -117,15 +116,15 @@ func (m *Metrics) Event(e event.Event) {
 		m.check("hypothesis", d.Text, d.To == "true")
 	case event.CheckJudged:
 		if d.Result == "inconclusive" {
-			m.checks.DeleteLabelValues(x, d.Section, d.Text)
+			m.checks.DeleteLabelValues(x, d.Section, label(d.Text))
 			return
 		}
 		m.check(d.Section, d.Text, d.Result == "held")
 	case event.GuardTripped:
-		m.guards.WithLabelValues(x, d.Text).Inc()
+		m.guards.WithLabelValues(x, label(d.Text)).Inc()
 	case event.ExperimentEnded:
 		m.enter("")
-		m.verdict.WithLabelValues(d.Title, string(d.Verdict), string(d.Outcome), string(d.Restoration)).Set(1)
+		m.verdict.WithLabelValues(x, string(d.Verdict), string(d.Outcome), string(d.Restoration)).Set(1)
 	case event.RunEnded:
 		m.exit.Reset()
 		m.exit.WithLabelValues(m.id).Set(float64(d.Exit))
@@ -153,7 +152,7 @@ func (m *Metrics) countActive() {
 }
 
 func (m *Metrics) check(section, text string, held bool) {
-	m.checks.WithLabelValues(m.experiment, section, text).Set(truth(held))
+	m.checks.WithLabelValues(m.experiment, section, label(text)).Set(truth(held))
 }
 
 func (m *Metrics) sample(d event.Sample) {
@@ -169,8 +168,24 @@ func (m *Metrics) sample(d event.Sample) {
 	m.show(d.Probe, "", *d.Value)
 }
 
-// show sets the numbers of a sample; a field of a field is named as a script names it, as `latency.p99`.
+// show sets the numbers of a sample, and takes away those that it does not have; a field of a field is named as a script
+// names it, as `latency.p99`. What a map holds is left out: its keys may be anything, so there would be no end of series.
 func (m *Metrics) show(probe, field string, v value.Value) {
+	if v.T.Kind == value.Struct {
+		fields, _ := v.V.(map[string]value.Value)
+		for _, f := range v.T.Fields {
+			inner, there := fields[f.Name]
+			if !there || inner.IsMissing() {
+				inner = value.Value{T: f.Type, Missing: "absent"}
+			}
+			name := f.Name
+			if field != "" {
+				name = field + "." + name
+			}
+			m.show(probe, name, inner)
+		}
+		return
+	}
 	var f float64
 	switch x := v.V.(type) {
 	case bool:
@@ -179,27 +194,17 @@ func (m *Metrics) show(probe, field string, v value.Value) {
 		if f = x; v.T.Kind == value.Duration {
 			f = v.Duration().Seconds()
 		}
-	case map[string]value.Value:
-		if v.T.Kind == value.Map {
-			return // its keys may be anything: without a bound there is no end of series
-		}
-		for _, name := range slices.Sorted(maps.Keys(x)) {
-			inner := name
-			if field != "" {
-				inner = field + "." + name
-			}
-			m.show(probe, inner, x[name])
-		}
-		return
-	default:
-		return // no number
 	}
-	if v.IsMissing() {
+	switch {
+	case v.IsMissing():
 		m.values.DeleteLabelValues(m.experiment, probe, field)
-		return
+	case v.T.Kind == value.Bool || v.T.Numeric():
+		m.values.WithLabelValues(m.experiment, probe, field).Set(f)
 	}
-	m.values.WithLabelValues(m.experiment, probe, field).Set(f)
 }
+
+// label is a text as Prometheus takes it: file names and parameters may hold any bytes, and the library panics.
+func label(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func truth(b bool) float64 {
 	if b {

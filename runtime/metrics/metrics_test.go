@@ -44,12 +44,15 @@ func help(t *testing.T, m *Metrics, name string) string {
 
 func sample(probe string, v value.Value) event.Sample { return event.Sample{Probe: probe, Value: &v} }
 
+func applied(step int) event.UndoState { return event.UndoState{Step: step, State: "applied"} }
+
 func TestAFaultIsActiveFromItsRecordToItsUndo(t *testing.T) {
 	m := New("test")
 	feed(m, event.RunStarted{Run: "r", Script: "s.chaos"}, event.ExperimentStarted{Title: "x"},
-		event.StepStarted{Step: 1, Phase: event.Setup}, event.UndoIntended{Step: 1}, // what setup starts is no fault
-		event.StepStarted{Step: 2, Phase: event.During}, event.UndoIntended{Step: 2}, event.UndoIntended{Step: 2},
-		event.StepStarted{Step: 3, Phase: event.During}, event.UndoIntended{Step: 3})
+		event.StepStarted{Step: 1, Phase: event.Setup}, applied(1), // what setup starts is no fault
+		event.StepStarted{Step: 2, Phase: event.During}, applied(2), applied(2),
+		event.StepStarted{Step: 3, Phase: event.During}, applied(3),
+		event.StepStarted{Step: 4, Phase: event.During}, event.UndoIntended{Step: 4}, event.UndoState{Step: 4, State: event.Void})
 	expect(t, m, "chaos_faults_active", "chaos_faults_active{experiment=\"x\"} 2\n")
 	feed(m, event.FaultUndone{Step: 3, OK: true}, event.FaultUndone{Step: 2}, event.FaultUndone{Step: 1, OK: true})
 	expect(t, m, "chaos_faults_active", "chaos_faults_active{experiment=\"x\"} 1\n") // one could not be undone
@@ -77,6 +80,30 @@ chaos_probe_value{experiment="x",field="ok",probe="home"} 1
 	expect(t, m, "chaos_samples_no_data_total", `chaos_samples_no_data_total{experiment="x",probe="free"} 0
 chaos_samples_no_data_total{experiment="x",probe="home"} 1
 `)
+}
+
+func TestAnAbsentFieldIsTakenAway(t *testing.T) {
+	m := New("test")
+	inner := value.StructOf("times", value.Field{Name: "p99", Type: value.TDuration})
+	outer := value.StructOf("load", value.Field{Name: "sent", Type: value.TNumber}, value.Field{Name: "await", Type: value.TDuration}, value.Field{Name: "latency", Type: inner})
+	sent := map[string]value.Value{"sent": value.NumberOf(1)}
+	feed(m, event.ExperimentStarted{Title: "x"}, sample("p", value.StructValue(outer, map[string]value.Value{
+		"sent": value.NumberOf(1), "await": value.DurationOf(time.Second),
+		"latency": value.StructValue(inner, map[string]value.Value{"p99": value.DurationOf(time.Second)}),
+	})))
+	expect(t, m, "chaos_probe_value", `chaos_probe_value{experiment="x",field="await",probe="p"} 1
+chaos_probe_value{experiment="x",field="latency.p99",probe="p"} 1
+chaos_probe_value{experiment="x",field="sent",probe="p"} 1
+`)
+	feed(m, sample("p", value.StructValue(outer, sent)))
+	expect(t, m, "chaos_probe_value", "chaos_probe_value{experiment=\"x\",field=\"sent\",probe=\"p\"} 1\n") // old ones would look new
+}
+
+func TestTextsMayHoldAnyBytes(t *testing.T) {
+	m := New("test")
+	feed(m, event.RunStarted{Run: "r", Script: "a\xffb.chaos"}, event.ExperimentStarted{Title: "a\xffb"}, event.Turned{Text: "a\xffb", To: "true"},
+		event.CheckJudged{Section: "hypothesis", Text: "a\xffb", Result: "inconclusive"}, event.GuardTripped{Text: "a\xffb"}, event.ExperimentEnded{Title: "a\xffb"})
+	expect(t, m, "chaos_run_info", "chaos_run_info{run=\"r\",script=\"a\uFFFDb.chaos\"} 1\n")
 }
 
 func TestPhaseCheckVerdict(t *testing.T) {

@@ -149,12 +149,17 @@ func Read(dir string) (*Run, error) {
 		case "abort":
 			r.Aborting = true
 		case "undo_state":
-			var d struct{ ID, State string }
+			var d struct {
+				ID, State, Text string
+				Step            int
+			}
 			json.Unmarshal(l.Data, &d)
 			i, ok := open[d.ID]
 			// The guardian may fail at what the runner, only late, undoes meanwhile: that it is gone was seen.
 			if ok && !(r.Open[i].State == "reverted" && (d.State == "reverting" || d.State == "failed")) {
-				r.Open[i].State = d.State
+				if r.Open[i].State = d.State; d.State == "intended" { // by another step than at first
+					r.Open[i].Step, r.Open[i].Text = d.Step, d.Text
+				}
 			}
 		}
 	}

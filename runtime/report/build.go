@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -261,12 +262,12 @@ func (b *Builder) fault(step int, text string) *Fault {
 
 func (b *Builder) intended(d event.UndoIntended) {
 	f := b.fault(d.Step, d.Text)
-	r := &Record{ID: d.ID, State: "intended"}
+	r := &Record{ID: d.ID, State: "intended", step: d.Step}
 	var undo struct{ Kind, Lifetime, Manual string }
 	if json.Unmarshal(d.Record, &undo) == nil {
 		r.Kind, r.Manual = undo.Kind, undo.Manual
-		if undo.Lifetime != "" {
-			f.Lifetime = undo.Lifetime
+		if r.lifetime = undo.Lifetime; r.lifetime != "" {
+			f.Lifetime = r.lifetime
 		}
 	}
 	f.Records = append(f.Records, r)
@@ -280,8 +281,15 @@ func (b *Builder) undoState(d event.UndoState) {
 		return
 	}
 	if d.State == event.Void {
-		b.void(d.Step, r)
+		b.drop(r)
+		delete(b.records, r.ID)
 		return
+	}
+	if r.step != d.Step { // a record that was void serves another step
+		b.drop(r)
+		r.step = d.Step
+		f := b.fault(d.Step, d.Text)
+		f.Records, f.Lifetime = append(f.Records, r), cmp.Or(r.lifetime, f.Lifetime)
 	}
 	r.State, r.Detail, r.Error = d.State, d.Detail, d.Error
 	if d.Manual != "" {
@@ -292,16 +300,15 @@ func (b *Builder) undoState(d event.UndoState) {
 	}
 }
 
-// void drops a record that there is nothing to undo for, and a fault with it that has no other.
-func (b *Builder) void(step int, r *Record) {
-	delete(b.records, r.ID)
-	f, ok := b.faults[step]
+// drop takes a record from its fault, and the fault with it that has no other.
+func (b *Builder) drop(r *Record) {
+	f, ok := b.faults[r.step]
 	if !ok {
 		return
 	}
 	f.Records = slices.DeleteFunc(f.Records, func(o *Record) bool { return o == r })
 	if len(f.Records) == 0 {
-		delete(b.faults, step)
+		delete(b.faults, r.step)
 		b.x.Faults = slices.DeleteFunc(b.x.Faults, func(o *Fault) bool { return o == f })
 	}
 }

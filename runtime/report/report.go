@@ -137,6 +137,9 @@ type Record struct {
 	Detail string `json:"detail,omitempty"`
 	Error  string `json:"error,omitempty"`
 	Manual string `json:"manual,omitempty"` // the command with which a human undoes it
+
+	step     int // whose fault it belongs to
+	lifetime string
 }
 
 // Guard is an `abort when` that tripped.

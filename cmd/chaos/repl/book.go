@@ -127,6 +127,13 @@ type writer struct {
 
 func (w *writer) line(text string) { w.b.WriteString(text + "\n") }
 
+// apart sets the next block off from what stands above it, where somebody will read it.
+func (w *writer) apart() {
+	if s := w.b.String(); w.saving && s != "" && !strings.HasSuffix(s, "{\n") {
+		w.line("")
+	}
+}
+
 func (w *writer) piece(p *piece, text string) {
 	w.b.WriteString(p.prefix)
 	w.placed = append(w.placed, placed{p, w.b.Len(), len(text)})
@@ -139,6 +146,7 @@ func (b *book) render(saving, blocks bool) *writer {
 	for _, p := range b.in(inFile) {
 		w.piece(p, p.text())
 	}
+	w.apart()
 	w.line("experiment " + b.title + " {")
 	for _, p := range b.in(inMember) {
 		w.piece(p, p.text())
@@ -152,6 +160,7 @@ func (b *book) render(saving, blocks bool) *writer {
 		if len(list) == 0 && !titled {
 			continue
 		}
+		w.apart()
 		w.line(strings.TrimRight(string(s)+" "+title, " ") + " {")
 		if s == inject {
 			b.renderInject(w, list, saving, blocks)

@@ -296,8 +296,9 @@ func (v *view) value(x value.Value) {
 		room := v.width() - longest - 4
 		cell := cut(r[1], room)
 		line += cell
-		if help := room - max(utf8.RuneCountInString(cell), widest) - 2; help >= utf8.RuneCountInString(r[2]) && r[2] != "" {
-			line += strings.Repeat(" ", max(widest-utf8.RuneCountInString(cell), 0)+2) + v.paint("dim", r[2])
+		const least = 30 // with less room a help says nothing
+		if help := room - max(utf8.RuneCountInString(cell), widest) - 2; r[2] != "" && help >= min(least, utf8.RuneCountInString(r[2])) {
+			line += strings.Repeat(" ", max(widest-utf8.RuneCountInString(cell), 0)+2) + v.paint("dim", cut(r[2], help))
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n" + below[r[0]])
 	}
@@ -361,7 +362,7 @@ func (v *view) faults(list []runtime.Fault) {
 	rows := [][]string{{"", "fault", "lifetime", "age", "left"}}
 	for _, f := range list {
 		what, left := aboutFault(f)
-		rows = append(rows, []string{strconv.Itoa(f.Number), what, f.Lifetime, clock(f.Age), left})
+		rows = append(rows, []string{strconv.Itoa(f.Number), what, f.Lifetime, clock(f.Age), strings.TrimSuffix(left, " left")})
 	}
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

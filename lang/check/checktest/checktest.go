@@ -155,7 +155,7 @@ func New() Catalogue {
 	probe("process.state", selector{}, struct {
 		Running  bool           `chaos:"running"`
 		PID      *int           `chaos:"pid"`
-		Restarts int            `chaos:"restarts"`
+		Restarts int            `chaos:"restarts,kept"`
 		Uptime   *time.Duration `chaos:"uptime"`
 	}{})
 	probe("tcp.connect", struct {
