@@ -20,7 +20,6 @@ import (
 	"chaos/runtime/hold"
 	"chaos/runtime/recovery"
 	"chaos/runtime/target"
-	"chaos/runtime/undo"
 )
 
 // State says when it is known what a step acts on.
@@ -197,16 +196,7 @@ func (r *Run) unrecovered(ctx context.Context) []diag.Diagnostic {
 		if !old.Unrecovered() {
 			continue
 		}
-		e := env.Env{Dir: old.Folder, RunDir: old.Dir, Log: func(string) {}}
-		old.Open = slices.DeleteFunc(old.Open, func(o recovery.Open) bool {
-			rev, ok := r.opts.Registries.Actions.Reverter(o.Undo.Kind)
-			if !ok {
-				return false
-			}
-			var state actions.State
-			err := undo.Bounded(undo.Limit, func(context.Context) (err error) { state, err = rev.State(ctx, e, o.Undo); return err })
-			return err == nil && state == actions.Gone
-		})
+		old.Open = slices.DeleteFunc(old.Open, func(o recovery.Open) bool { return old.Gone(ctx, r.opts.Registries.Actions, o) })
 		if len(old.Open) > 0 {
 			out = append(out, leftOver(old))
 		}
@@ -218,14 +208,14 @@ func leftOver(old *recovery.Run) diag.Diagnostic {
 	at := diag.Span{File: filepath.Join(old.Dir, event.JournalName), Start: diag.Pos{Line: 1, Col: 1}}
 	if old.Damaged != "" {
 		return diag.Errorf(diag.Unfit, at, "run %s died, and nobody knows what it left: %s", old.ID, old.Damaged).
-			WithHint("`chaos recover %s` undoes what can still be read", old.ID)
+			WithHint("`%s` undoes what can still be read", old.Command("recover"))
 	}
 	if why := old.Unsettled(); why != "" {
 		return diag.Errorf(diag.Unfit, at, "run %s died, and nothing can start on top of what it left: %s", old.ID, why).
-			WithHint("try again in a moment; `chaos recover %s` says how it is", old.ID)
+			WithHint("try again in a moment; `%s` says how it is", old.Command("recover"))
 	}
 	return diag.Errorf(diag.Unfit, at, "run %s died, and %s of it may still be there", old.ID, plural(len(old.Open), "fault")).
-		WithHint("undo it with `chaos recover %s`", old.ID)
+		WithHint("undo it with `%s`", old.Command("recover"))
 }
 
 // outline is a plan without its steps.

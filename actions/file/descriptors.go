@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"chaos/actions"
 	"chaos/lang/spec"
@@ -51,9 +52,10 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 		Lifetime: actions.Guardian,
 		Why:      "a limit of a process outlives who set it, so the guardian restores it when the run is gone",
 	}
-	for i, f := range found {
-		if plan.Does += map[bool]string{true: "; "}[i > 0]; f.Down() {
-			plan.Does += "let " + f.Name() + " run out of file descriptors"
+	var does []string
+	for _, f := range found {
+		if f.Down() {
+			does = append(does, "let "+f.Name()+" run out of file descriptors")
 			continue
 		}
 		plan.Targets = append(plan.Targets, f.Identity)
@@ -67,9 +69,10 @@ func planDescriptors(_ context.Context, e env.Env, in descriptorsArgs) (actions.
 		case err != nil:
 			return actions.Plan{}, err
 		}
-		plan.Does += fmt.Sprintf("let %s open %d more files: its limit becomes %d", f.Name(), in.Leave, to.Cur)
+		does = append(does, fmt.Sprintf("let %s open %d more files: its limit becomes %d", f.Name(), in.Leave, to.Cur))
 		plan.Undo = append(plan.Undo, fmt.Sprintf("set the limit of %s and of what it has started to %d again", f.Name(), now.Cur))
 	}
+	plan.Does = strings.Join(does, "; ")
 	plan.Inject = func(_ context.Context, led actions.Ledger) (actions.Fault, error) {
 		found, err := in.Refresh(found, e.Pick, e.Rand)
 		if err != nil {
@@ -149,7 +152,7 @@ func setSoft(id target.Identity, soft uint64) error {
 
 func exhaust(led actions.Ledger, found []target.Found, leave int) (actions.Fault, error) {
 	var ids []target.Identity
-	var said string
+	var said []string
 	set := map[string]uint64{}
 	for _, f := range found {
 		if f.Down() {
@@ -175,10 +178,10 @@ func exhaust(led actions.Ledger, found []target.Found, leave int) (actions.Fault
 			return actions.Fault{}, err
 		}
 		ids, set[f.Identity.ID] = append(ids, f.Identity), to.Cur
-		said += map[bool]string{true: ", "}[said != ""] + fmt.Sprintf("%s: %d instead of %d", f.Name(), to.Cur, now.Cur)
+		said = append(said, fmt.Sprintf("%s: %d instead of %d", f.Name(), to.Cur, now.Cur))
 	}
 	return actions.Fault{
-		Note: said,
+		Note: strings.Join(said, ", "),
 		Effect: func(context.Context) (actions.Effect, string) {
 			for _, id := range ids {
 				if now, err := limit(id); err != nil {
@@ -187,7 +190,7 @@ func exhaust(led actions.Ledger, found []target.Found, leave int) (actions.Fault
 					return actions.No, fmt.Sprintf("%s has a limit of %d: somebody has set it", id, now.Cur)
 				}
 			}
-			return actions.Yes, said
+			return actions.Yes, strings.Join(said, ", ")
 		},
 	}, nil
 }

@@ -125,7 +125,19 @@ func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 	return actions.Fault{
 		Note:   "paused " + names(found),
 		Effect: func(context.Context) (actions.Effect, string) { return paused(held) },
+		Last:   func() (actions.Effect, string) { return lasted(held) },
 	}, nil
+}
+
+// lasted looks whether somebody has ended a pause before its time, as SIGCONT does to SIGSTOP. One that is gone was ended with
+// it, perhaps by a step of the script.
+func lasted(held []target.Identity) (actions.Effect, string) {
+	for _, id := range held {
+		if id.Alive() && !still(id) {
+			return actions.No, id.String() + " ran on before its time: somebody has let it"
+		}
+	}
+	return actions.Yes, ""
 }
 
 // paused looks whether every thread stands still.

@@ -97,7 +97,11 @@ func TestASIGSTOPThatSomebodyElseTookBackIsGone(t *testing.T) {
 	id := straced(t)
 	f, led := must(t, e, "process.pause", args{"pid": value.NumberOf(float64(id.Pid()))})
 	effect(t, f, actions.Yes)
+	if lasted, detail := f.Last(); lasted != actions.Yes {
+		t.Error(lasted, detail)
+	}
 	id.Signal(unix.SIGCONT)
+	within(t, 10*time.Second, "the pause is known to have ended", func() bool { lasted, _ := f.Last(); return lasted == actions.No })
 	r, _ := registry().Reverter(led.undos[0].Kind)
 	within(t, 10*time.Second, "the state is gone", func() bool {
 		s, err := r.State(context.Background(), e, led.undos[0])

@@ -16,6 +16,7 @@ import (
 	"chaos/probes/bpf"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/command"
+	"chaos/runtime/recovery"
 	"chaos/runtime/stress"
 	"chaos/runtime/target"
 
@@ -70,7 +71,7 @@ func lookAround(runs string) machine {
 		m.yama, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
 	if m.runs == "" {
-		m.runs, m.noRuns = defaultRuns()
+		m.runs, m.noRuns = recovery.DefaultDir()
 	}
 	return m
 }

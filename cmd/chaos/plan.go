@@ -14,6 +14,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/spec"
 	"chaos/runtime"
+	"chaos/runtime/recovery"
 	"chaos/runtime/secret"
 
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 	}
 	runs := f.script.runs
 	if runs == "" { // nothing is written there, so that it is missing matters to the run only
-		runs, _ = defaultRuns()
+		runs, _ = recovery.DefaultDir()
 	}
 	refused, err := openReports(nil)
 	if err != nil {

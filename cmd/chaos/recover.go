@@ -50,7 +50,7 @@ Exits with 0 when nothing is left, with 6 when something is.`,
 				err = endOrphans(cmd.Context(), out)
 			}
 			if err == nil && *code == 0 {
-				fmt.Fprintln(out, "nothing is left")
+				fmt.Fprintln(out, "nothing is left of dead runs")
 			}
 			return err
 		},
@@ -79,7 +79,7 @@ func runsDir(flag string) (string, error) {
 	if flag != "" {
 		return flag, nil
 	}
-	return defaultRuns()
+	return recovery.DefaultDir()
 }
 
 // chosen is the run that was named, or else every run.
@@ -113,9 +113,9 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 			code = exitLeft
 			fmt.Fprintf(out, "run %s: NOT UNDONE: %s\n", r.ID, why)
 		case r.Alive && named:
-			return exitUsage, fmt.Errorf("run %s is alive (pid %d): `chaos stop %s` ends it, and undoes everything", r.ID, r.Pid, r.ID)
+			return exitUsage, fmt.Errorf("run %s is alive (pid %d): `%s` ends it, and undoes everything", r.ID, r.Pid, r.Command("stop"))
 		case r.Alive && len(r.Open) > 0:
-			fmt.Fprintf(out, "run %s is alive (pid %d), with %s in place: left alone; `chaos stop %s` ends it\n", r.ID, r.Pid, plural(len(r.Open), "fault"), r.ID)
+			fmt.Fprintf(out, "run %s is alive (pid %d), with %s in place: left alone; `%s` ends it\n", r.ID, r.Pid, plural(len(r.Open), "fault"), r.Command("stop"))
 		}
 		if !r.Alive && !r.Guarded && !r.Ended {
 			command.EndLitter(r.Dir)
@@ -235,7 +235,7 @@ func stopRun(out io.Writer, r *recovery.Run) (int, error) {
 		}
 		if !again.Alive {
 			if !again.Ended {
-				return exitLeft, fmt.Errorf("run %s died: `chaos recover %s`", r.ID, r.ID)
+				return exitLeft, fmt.Errorf("run %s died: `%s`", r.ID, r.Command("recover"))
 			}
 			fmt.Fprintf(out, "run %s: ended with %d after %s\n", r.ID, again.Exit, value.DurationOf(time.Since(r.Started)).Short())
 			return again.Exit, nil

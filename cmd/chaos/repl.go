@@ -14,6 +14,7 @@ import (
 	"chaos/lang/diag"
 	"chaos/lang/syntax"
 	"chaos/runtime"
+	"chaos/runtime/recovery"
 	"chaos/stdlib"
 
 	"github.com/spf13/cobra"
@@ -150,7 +151,7 @@ func runREPL(f replFlags, piped io.Reader) (int, error) {
 
 // historyFile is the user's, wherever the runs are: beside the folder that they have by default. "" for none.
 func historyFile() string {
-	runs, err := defaultRuns()
+	runs, err := recovery.DefaultDir()
 	if err != nil {
 		return ""
 	}

@@ -145,7 +145,7 @@ func unended(dir string) string {
 	case r.Alive:
 		return fmt.Sprintf("this run goes on (pid %d)", r.Pid)
 	case len(r.Open) > 0:
-		return fmt.Sprintf("this run never ended: it was killed, and %s may still be there: chaos recover %s", plural(len(r.Open), "fault"), r.ID)
+		return fmt.Sprintf("this run never ended: it was killed, and %s may still be there: %s", plural(len(r.Open), "fault"), r.Command("recover"))
 	}
 	return "this run never ended: it was killed, and nothing of it is left"
 }

@@ -21,6 +21,7 @@ import (
 	"chaos/runtime"
 	"chaos/runtime/event"
 	"chaos/runtime/filefail"
+	"chaos/runtime/recovery"
 	"chaos/runtime/secret"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,7 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	}
 	runs := f.runs
 	if runs == "" {
-		if runs, err = defaultRuns(); err != nil {
+		if runs, err = recovery.DefaultDir(); err != nil {
 			return exitUsage, err
 		}
 	}
@@ -410,16 +411,4 @@ func absolute(path string) (string, error) {
 		return "", fmt.Errorf("%s: the present folder does not exist any more; change to another one, or write the whole path", path)
 	}
 	return abs, nil
-}
-
-// defaultRuns is the XDG state folder; see https://specifications.freedesktop.org/basedir-spec.
-func defaultRuns() (string, error) {
-	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
-		return filepath.Join(d, "chaos", "runs"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", errors.New("there is no home folder to keep the run in: choose one with --runs DIR")
-	}
-	return filepath.Join(home, ".local", "state", "chaos", "runs"), nil
 }

@@ -203,6 +203,29 @@ func LastSeq(dir string) uint64 {
 	return 0
 }
 
+// DefaultDir is the folder of runs of a user who names none: in the XDG state folder, see
+// https://specifications.freedesktop.org/basedir-spec.
+func DefaultDir() (string, error) {
+	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "chaos", "runs"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", errors.New("there is no home folder to keep the run in: choose one with --runs DIR")
+	}
+	return filepath.Join(home, ".local", "state", "chaos", "runs"), nil
+}
+
+// Command is how a run is named to another command, as "recover": with its folder of runs, where that is not the default.
+func (r *Run) Command(verb string) string {
+	text := "chaos " + verb + " " + r.ID
+	dir, err := filepath.Abs(filepath.Dir(r.Dir))
+	if usual, uerr := DefaultDir(); err == nil && (uerr != nil || dir != filepath.Clean(usual)) {
+		text += " --runs " + dir
+	}
+	return text
+}
+
 // List reads every run of a folder, newest first. A folder that does not exist holds none.
 func List(runs string) ([]*Run, error) {
 	entries, err := os.ReadDir(runs)
@@ -303,6 +326,18 @@ func locked(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
+// Gone looks whether what a record of a dead run undoes is not there any more, as what the kernel ends.
+func (r *Run) Gone(ctx context.Context, reg *actions.Registry, o Open) bool {
+	rev, ok := reg.Reverter(o.Undo.Kind)
+	if !ok {
+		return false
+	}
+	e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
+	var state actions.State
+	err := undo.Bounded(undo.Limit, func(context.Context) (err error) { state, err = rev.State(ctx, e, o.Undo); return err })
+	return err == nil && state == actions.Gone
+}
+
 // Forget looks which open records of a dead run are of faults that are gone already, as those that the kernel ends are,
 // and writes that into its journal. What remains in r.Open needs an undo.
 func Forget(ctx context.Context, reg *actions.Registry, r *Run) {
@@ -317,15 +352,8 @@ func Forget(ctx context.Context, reg *actions.Registry, r *Run) {
 	}
 	defer journal.Close()
 	stream := event.ResumeStream(journal, r.Started, r.Seq)
-	e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
 	r.Open = slices.DeleteFunc(r.Open, func(o Open) bool {
-		rev, ok := reg.Reverter(o.Undo.Kind)
-		if !ok {
-			return false
-		}
-		var state actions.State
-		err := undo.Bounded(undo.Limit, func(context.Context) (err error) { state, err = rev.State(ctx, e, o.Undo); return err })
-		if err != nil || state != actions.Gone {
+		if !r.Gone(ctx, reg, o) {
 			return false
 		}
 		Unseal(r.Dir, o.ID)
