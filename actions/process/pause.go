@@ -111,11 +111,12 @@ func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 			return actions.Fault{}, fmt.Errorf("%s is not running, so there is nothing to pause", f.Name())
 		}
 	}
-	var held []target.Identity
+	var held, stopped []target.Identity // stopped by SIGSTOP: of a pause by ptrace, nobody but us is the tracer
 	for _, f := range found {
 		way := trace
 		if traceRefused(f.Identity) != "" {
 			way = signalStop
+			stopped = append(stopped, f.Identity)
 		}
 		if err := way(ctx, e, led, f.Identity); err != nil {
 			return actions.Fault{}, err
@@ -125,14 +126,14 @@ func pauseAll(ctx context.Context, e env.Env, led actions.Ledger, found []target
 	return actions.Fault{
 		Note:   "paused " + names(found),
 		Effect: func(context.Context) (actions.Effect, string) { return paused(held) },
-		Last:   func() (actions.Effect, string) { return lasted(held) },
+		Last:   func() (actions.Effect, string) { return lasted(stopped) },
 	}, nil
 }
 
 // lasted looks whether somebody has ended a pause before its time, as SIGCONT does to SIGSTOP. One that is gone was ended with
 // it, perhaps by a step of the script.
-func lasted(held []target.Identity) (actions.Effect, string) {
-	for _, id := range held {
+func lasted(stopped []target.Identity) (actions.Effect, string) {
+	for _, id := range stopped {
 		if id.Alive() && !still(id) {
 			return actions.No, id.String() + " ran on before its time: somebody has let it"
 		}
