@@ -19,7 +19,7 @@ import (
 // panic, and probes and actions that panic. The crash matrix needs them beside the real ones.
 type markArgs struct {
 	Path string `chaos:"path,positional,required" help:"the file that is the fault"`
-	Undo string `chaos:"undo" default:"ok" enum:"ok hang fail panic slow" help:"what the undo does"`
+	Undo string `chaos:"undo" default:"ok" enum:"ok hang fail panic slow long" help:"what the undo does; slow takes 0.7 s, long 4 s"`
 	Plan string `chaos:"plan" default:"ok" enum:"ok slow" help:"what the plan does"`
 	Act  string `chaos:"act" default:"ok" enum:"ok panic slow" help:"what the act does"`
 }
@@ -43,7 +43,11 @@ func addTestFamily(r runtime.Registries) {
 				if err != nil {
 					return actions.Fault{}, err
 				}
-				id, err := l.Intend(actions.Undo{Kind: "test.mark", Version: 1, Args: raw, Lifetime: actions.Guardian, Limit: time.Second, Manual: "rm " + a.Path})
+				limit := time.Second
+				if a.Undo == "long" {
+					limit = 20 * time.Second
+				}
+				id, err := l.Intend(actions.Undo{Kind: "test.mark", Version: 1, Args: raw, Lifetime: actions.Guardian, Limit: limit, Manual: "rm " + a.Path})
 				if err != nil {
 					return actions.Fault{}, err
 				}
@@ -93,9 +97,13 @@ func (markReverter) Revert(ctx context.Context, _ env.Env, u actions.Undo) error
 		return errors.New("the undo of the test fails")
 	case "panic":
 		panic("an undo of the test")
-	case "slow":
+	case "slow", "long":
+		takes := 700 * time.Millisecond
+		if a.Undo == "long" {
+			takes = 4 * time.Second
+		}
 		select {
-		case <-time.After(700 * time.Millisecond):
+		case <-time.After(takes):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
