@@ -1,12 +1,18 @@
 package cpu
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"chaos/actions"
 	"chaos/runtime/stress/faulttest"
+	"chaos/runtime/target"
 )
 
 func TestMain(m *testing.M) { faulttest.Main(m, Register) }
@@ -37,6 +43,42 @@ func TestStressAndBack(t *testing.T) {
 	if got, detail := f.Effect(t.Context()); got != actions.No || !strings.Contains(detail, "SIGKILL") {
 		t.Error(got, detail)
 	}
+}
+
+// That a stressor is dead shows before its supervisor, who alone learns how it died, has said so: here he is late by 100 ms.
+func TestSaysHowItEndedAndNotOnlyThat(t *testing.T) {
+	e := faulttest.Env(t)
+	f, led := faults.Inject(t, e, "cpu.stress", faulttest.Args{"workers": "1", "load": "1%"})
+	var pid int
+	if _, err := fmt.Sscanf(f.Note, "pid %d", &pid); err != nil {
+		t.Fatal(f.Note)
+	}
+	stressor, err := target.ProcessIdentity(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := proc.Stat()
+	if err != nil || !slices.Contains(e.Hold.Pids(), stat.PPID) {
+		t.Fatal(stat.PPID, e.Hold.Pids(), err)
+	}
+	if err := syscall.Kill(stat.PPID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn := func() { syscall.Kill(stat.PPID, syscall.SIGCONT) }
+	defer goOn()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	faulttest.Within(t, 5*time.Second, "it is dead", func() bool { return !stressor.Alive() })
+	time.AfterFunc(100*time.Millisecond, goOn)
+	if effect, detail := f.Last(); effect != actions.No || !strings.Contains(detail, "SIGKILL") {
+		t.Error(effect, detail)
+	}
+	faults.Revert(t, e, led.Undos(), actions.Gone)
 }
 
 func TestIntendedOnly(t *testing.T) {
