@@ -12,99 +12,114 @@ import (
 	"chaos/probes"
 )
 
-// sampleLoop takes samples on a schedule that does not drift: the n-th is due at t0 + n periods. One that takes longer
-// than a period makes the ticks in between be skipped, counted; samples never overlap.
+// sampling takes the samples of one probe, all in one goroutine: to hand each to another one and back costs two wake-ups of
+// a thread, which is more than to read a file of /proc. So that a probe that hangs holds up nobody, a timer stands beside
+// it, which records the sample without it.
+type sampling struct {
+	b       *board
+	p       *probe
+	s       probes.Sampler
+	ctx     context.Context
+	over    context.CancelFunc // no sample counts any more
+	overdue *time.Timer        // of the sample being taken
+
+	inside  bool // the probe's own code; guarded by the board's lock
+	skipped int  // ticks before the sample
+}
+
+// sampleLoop takes samples on a schedule that does not drift, until ctx ends. One that does not come back then is left behind.
 func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
+	over, end := context.WithCancel(context.Background())
+	l := &sampling{b: b, p: p, s: s, ctx: ctx, over: end}
+	l.overdue = time.AfterFunc(time.Hour, l.hung)
+	l.overdue.Stop()
+	defer context.AfterFunc(ctx, l.leave)()
+	go l.run()
+	<-over.Done()
+}
+
+// run takes the n-th sample at t0 + n periods. One that takes longer than a period makes the ticks in between be skipped,
+// counted; samples never overlap.
+func (l *sampling) run() {
+	defer l.over()
 	t0 := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	t := newTaker(p, s)
-	defer close(t.ask)
-	skipped := 0
 	for n := 0; ; {
 		select {
-		case <-ctx.Done():
+		case <-l.ctx.Done():
 			return
 		case <-timer.C:
 		}
-		if !b.takeOne(ctx, p, t, skipped) {
+		if !l.take() {
 			return
 		}
-		due := int(time.Since(t0)/p.period) + 1
-		skipped = due - n - 1
+		due := int(time.Since(t0)/l.p.period) + 1
+		l.skipped = due - n - 1
 		n = due
-		timer.Reset(time.Until(t0.Add(time.Duration(n) * p.period)))
+		timer.Reset(time.Until(t0.Add(time.Duration(n) * l.p.period)))
 	}
 }
 
 // hangGrace is how long a probe may take to notice that its time is up before it is reported without it.
 const hangGrace = 100 * time.Millisecond
 
-// taker takes samples in a goroutine of its own, so that a probe that hangs holds up nobody. One for all samples of a
-// probe: a new one for each would have to grow its stack each time, a tenth of a fast sample.
-type taker struct {
-	ask  chan context.Context
-	done chan taken
-}
-
-type taken struct {
-	v   value.Value
-	err error
-}
-
-func newTaker(p *probe, s probes.Sampler) *taker {
-	t := &taker{ask: make(chan context.Context), done: make(chan taken, 1)}
-	go func() {
-		for ctx := range t.ask {
-			var r taken
-			r.err = guardPanic(p.def.Call.Spec.Name, func() (err error) { r.v, err = s.Sample(ctx); return err })
-			t.done <- r
-		}
-	}()
-	return t
-}
-
-// takeOne takes one sample and records it; false ends the loop. A probe that does not come back in time is recorded as
-// failed at once, and no further sample starts until it does come back.
-func (b *board) takeOne(ctx context.Context, p *probe, t *taker, skipped int) bool {
+// take takes one sample and records it; false ends the loop.
+func (l *sampling) take() bool {
 	start := time.Now()
-	b.mu.Lock()
-	p.inflight = start
-	phase := b.at(start)
-	b.mu.Unlock()
-	sctx, cancel := context.WithTimeout(ctx, p.timeout+hangGrace)
+	l.b.mu.Lock()
+	if l.ctx.Err() != nil { // then leave has been here, or waits for the lock
+		l.b.mu.Unlock()
+		return false
+	}
+	l.inside, l.p.inflight = true, start
+	phase := l.b.at(start)
+	l.b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.ctx, l.p.timeout+hangGrace)
 	defer cancel()
 	if phase != nil {
-		sctx = probes.InPhase(sctx, phase.at)
+		ctx = probes.InPhase(ctx, phase.at)
 	}
-	t.ask <- sctx // it is idle: the sample before has come back
-	finish := func(v value.Value) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		p.inflight = time.Time{}
-		if ctx.Err() == nil {
-			b.record(p, &sample{start: start, end: time.Now(), value: v, skipped: skipped})
-		}
+	l.overdue.Reset(l.patience())
+	var v value.Value
+	err := guardPanic(l.p.def.Call.Spec.Name, func() (err error) { v, err = l.s.Sample(ctx); return err })
+	l.overdue.Stop()
+	if err != nil {
+		v = value.NoData("%s", plainError(err, l.p.timeout))
 	}
-	hung := time.NewTimer(p.timeout + 2*hangGrace)
-	defer hung.Stop()
-	select {
-	case r := <-t.done:
-		if r.err != nil {
-			r.v = value.NoData("%s", plainError(r.err, p.timeout))
-		}
-		finish(r.v)
-		return ctx.Err() == nil
-	case <-hung.C:
-		finish(value.NoData("the probe did not come back within %s", value.DurationOf(p.timeout)))
-	case <-ctx.Done():
-		return false
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.inside = false
+	l.record(v)
+	return l.ctx.Err() == nil
+}
+
+func (l *sampling) patience() time.Duration { return l.p.timeout + 2*hangGrace }
+
+// hung records that a probe does not come back. No further sample starts until it does.
+func (l *sampling) hung() {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if time.Since(l.p.inflight) >= l.patience() { // or else it came back at the last moment, and this is the next sample
+		l.record(value.NoData("the probe did not come back within %s", value.DurationOf(l.p.timeout)))
 	}
-	select {
-	case <-t.done:
-		return true
-	case <-ctx.Done():
-		return false
+}
+
+// record records the sample being taken, once. The board's lock is held.
+func (l *sampling) record(v value.Value) {
+	start := l.p.inflight
+	l.p.inflight = time.Time{}
+	if !start.IsZero() && l.ctx.Err() == nil {
+		l.b.record(l.p, &sample{start: start, end: time.Now(), value: v, skipped: l.skipped})
+	}
+}
+
+// leave ends the loop without the sample being taken, which may never come back.
+func (l *sampling) leave() {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if l.inside {
+		l.over()
 	}
 }
 

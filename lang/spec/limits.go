@@ -129,8 +129,10 @@ func (l Limits) Judge(v value.Value) error {
 		if l.Filled && strings.TrimSpace(v.Text()) == "" {
 			return errors.New("must not be empty")
 		}
-		if _, err := regexp.Compile(v.Text()); l.Regexp && err != nil {
-			return fmt.Errorf("must be a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		if l.Regexp {
+			if _, err := regexp.Compile(v.Text()); err != nil {
+				return fmt.Errorf("must be a regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+			}
 		}
 		if l.Enum == nil || slices.Contains(l.Enum, v.Text()) {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"chaos/lang/value"
 )
@@ -104,6 +105,26 @@ type Catalogue interface {
 // fields. It panics on a malformed tag, which any test that registers the family finds.
 func ParamsOf(t reflect.Type) []Param {
 	var out []Param
+	for _, f := range fieldsOf(t) {
+		out = append(out, f.Param)
+	}
+	return out
+}
+
+// field is an argument and where it goes.
+type field struct {
+	Param
+	index     []int
+	otherwise value.Value // its default; the zero value for none
+}
+
+var known sync.Map // of the fields of a reflect.Type: to read its tags takes longer than the rest of a short step
+
+func fieldsOf(t reflect.Type) []field {
+	if list, ok := known.Load(t); ok {
+		return list.([]field)
+	}
+	var out []field
 	for _, f := range reflect.VisibleFields(t) {
 		tag, ok := f.Tag.Lookup("chaos")
 		if !ok {
@@ -124,8 +145,16 @@ func ParamsOf(t reflect.Type) []Param {
 				panic(fmt.Sprintf("spec: unknown tag option %q on %v.%s", o, t, f.Name))
 			}
 		}
-		out = append(out, p)
+		to := field{Param: p, index: f.Index}
+		if p.Default != "" {
+			var err error
+			if to.otherwise, err = Default(p.Default, p.Type); err != nil {
+				panic(fmt.Sprintf("spec: default of %s: %v", p.Name, err))
+			}
+		}
+		out = append(out, to)
 	}
+	known.Store(t, out)
 	return out
 }
 
@@ -133,32 +162,23 @@ func ParamsOf(t reflect.Type) []Param {
 // beyond the limits of its argument is an error: the checker sees only those that are constant.
 func Decode(args map[string]value.Value, target any) error {
 	v := reflect.ValueOf(target).Elem()
-	for _, f := range reflect.VisibleFields(v.Type()) {
-		tag, ok := f.Tag.Lookup("chaos")
+	for _, f := range fieldsOf(v.Type()) {
+		given, ok := args[f.Name]
 		if !ok {
-			continue
-		}
-		opts := strings.Split(tag, ",")
-		name := opts[0]
-		given, ok := args[name]
-		if !ok {
-			d := f.Tag.Get("default")
-			if d == "" {
+			if f.Default == "" {
 				continue
 			}
-			var err error
-			if given, err = Default(d, value.TypeOf(f.Type)); err != nil {
-				panic(fmt.Sprintf("spec: default of %s: %v", name, err))
-			}
+			given = f.otherwise
 		}
-		if err := limitsOf(f, opts[1:]).Judge(given); err != nil {
+		if err := f.Judge(given); err != nil {
+			name := f.Name
 			if given.T.Numeric() { // a string may be a secret
 				name += ": " + given.Short()
 			}
 			return fmt.Errorf("`%s` %w", name, err)
 		}
-		if err := value.Decode(given, v.FieldByIndex(f.Index).Addr().Interface()); err != nil {
-			return fmt.Errorf("`%s`: %w", name, err)
+		if err := value.Decode(given, v.FieldByIndex(f.index).Addr().Interface()); err != nil {
+			return fmt.Errorf("`%s`: %w", f.Name, err)
 		}
 	}
 	return nil

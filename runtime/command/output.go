@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,10 @@ type output struct {
 	ours           [2]int // the ends that are read, -1 when closed
 	theirs         [2]*os.File
 	stdout, stderr capture
-	buffer         [32 << 10]byte
 }
+
+// buffers are for reading: a new one for each command would be most of the memory that a command costs.
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func openOutput(cmd *exec.Cmd) (*output, error) {
 	o := &output{ours: [2]int{-1, -1}}
@@ -59,17 +62,16 @@ func (o *output) closeTheirs() {
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped.
-func (o *output) readUntilExit(pid int) {
+func (o *output) readUntilExit(child *os.Process) {
 	o.closeTheirs()
-	process, err := unix.PidfdOpen(pid, 0)
+	err := child.WithHandle(func(pidfd uintptr) {
+		for !o.read(int(pidfd), -1) {
+		}
+	})
 	if err != nil {
-		for !hasExited(pid) {
+		for !hasExited(child.Pid) {
 			o.read(-1, noPidfd)
 		}
-		return
-	}
-	defer unix.Close(process)
-	for !o.read(process, -1) {
 	}
 }
 
@@ -111,10 +113,11 @@ func (o *output) read(process int, most time.Duration) (exited bool) {
 		if fds[i+1].Revents == 0 {
 			continue
 		}
-		n, err := unix.Read(o.ours[i], o.buffer[:])
-		if n > 0 {
-			to.add(o.buffer[:n])
-		} else if !errors.Is(err, unix.EINTR) {
+		n, err := 0, error(nil)
+		if fds[i+1].Revents != unix.POLLHUP { // that alone is the end
+			n, err = to.read(o.ours[i])
+		}
+		if n <= 0 && !errors.Is(err, unix.EINTR) {
 			unix.Close(o.ours[i])
 			o.ours[i] = -1
 		}
@@ -126,6 +129,14 @@ func (o *output) read(process int, most time.Duration) (exited bool) {
 type capture struct {
 	head []byte
 	tail []byte
+}
+
+func (c *capture) read(fd int) (int, error) {
+	buffer := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buffer)
+	n, err := unix.Read(fd, buffer[:])
+	c.add(buffer[:max(n, 0)])
+	return n, err
 }
 
 func (c *capture) add(p []byte) {
