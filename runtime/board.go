@@ -21,6 +21,7 @@ type board struct {
 	probes   map[string]*probe
 	entries  []*entry // the phases entered so far
 	injected time.Time
+	first    time.Time // when the schedule of the first probe began
 	watchers []*watcher
 	changed  chan struct{} // closed and replaced at every sample
 	steady   []*check.Check

@@ -42,7 +42,7 @@ func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
 // counted; samples never overlap.
 func (l *sampling) run() {
 	defer l.over()
-	t0 := time.Now()
+	t0 := l.b.inStep(time.Now(), l.p.period)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for n := 0; ; {
@@ -59,6 +59,20 @@ func (l *sampling) run() {
 		n = due
 		timer.Reset(time.Until(t0.Add(time.Duration(n) * l.p.period)))
 	}
+}
+
+// inStep is when the schedule of a probe that opens now begins: at most a quarter of a period ago, so that probes that were
+// opened together are due together. They see the same moment, and a machine that sleeps in between wakes once for all.
+func (b *board) inStep(now time.Time, period time.Duration) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.first.IsZero() {
+		b.first = now
+	}
+	if behind := now.Sub(b.first) % period; behind <= period/4 {
+		return now.Add(-behind)
+	}
+	return now
 }
 
 // hangGrace is how long a probe may take to notice that its time is up before it is reported without it.

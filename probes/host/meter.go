@@ -23,8 +23,8 @@ func metered[R, S any](read func() (R, error), grown func(before, now R) (R, boo
 	var at time.Time // of before; zero without one
 	return func(ctx context.Context) (out S, err error) {
 		for range 3 {
-			if !at.IsZero() {
-				if err := sleep(ctx, shortest-time.Since(at)); err != nil {
+			if early := shortest - time.Since(at); !at.IsZero() && early > shortest/10 { // less is the jitter of ten samples a second
+				if err := sleep(ctx, early); err != nil {
 					return out, err
 				}
 			}
@@ -47,9 +47,6 @@ func metered[R, S any](read func() (R, error), grown func(before, now R) (R, boo
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
