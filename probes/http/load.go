@@ -113,6 +113,7 @@ type generator struct {
 	running sync.WaitGroup
 	freed   chan struct{} // a request ended, for a schedule that waits for room
 	warm    chan struct{} // closed when what is sent counts
+	lanes   []*lane       // of the closed model
 
 	// One lock is enough: it is held for some 100ns twice a request, a percent of a core at 20,000 requests per second.
 	mu       sync.Mutex
@@ -169,8 +170,16 @@ func (g *generator) Start(ctx context.Context) error {
 		g.running.Go(func() { g.schedule(p) })
 		return nil
 	}
-	for range g.limit {
-		g.running.Go(g.client)
+	g.openLanes()
+	for _, l := range g.lanes {
+		g.running.Go(l.run)
+	}
+	for i := range g.limit {
+		var l *lane
+		if n := len(g.lanes); n > 0 {
+			l = g.lanes[i%n]
+		}
+		g.running.Go(func() { g.client(l, g.sender.newUser(), nil) })
 	}
 	return nil
 }
@@ -315,20 +324,30 @@ func (g *generator) launch(start time.Time) bool {
 	return true
 }
 
-// client is one client of the closed model.
-func (g *generator) client() {
+// client is one client of the closed model, until the lane takes it over, if there is one. It goes on with a request, if
+// there is one.
+func (g *generator) client(l *lane, u *user, p *pending) {
 	const shortest, longest = 10 * time.Millisecond, 100 * time.Millisecond
 	pause := shortest
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	u := g.sender.newUser()
 	for g.ctx.Err() == nil {
-		f := &flight{}
-		g.mu.Lock()
-		f.start = time.Now()
-		g.depart(f)
-		g.mu.Unlock()
-		status, err := u.send()
+		var f *flight
+		var status int
+		var err error
+		switch {
+		case p != nil:
+			f = p.f
+			status, err = u.goOn(p)
+		default:
+			var due time.Time
+			f, due = g.begin()
+			if l != nil && l.take(u, f, due) {
+				return
+			}
+			status, err = u.send()
+		}
+		p = nil
 		g.land(f, status, err)
 		if err == nil || netfail.IsTimeout(err) {
 			pause = shortest
@@ -342,6 +361,16 @@ func (g *generator) client() {
 		case <-g.ctx.Done():
 		}
 	}
+}
+
+// begin is the start of a request of the closed model, and when its time is up.
+func (g *generator) begin() (*flight, time.Time) {
+	f := &flight{}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f.start = time.Now()
+	g.depart(f)
+	return f, f.start.Add(g.timeout)
 }
 
 // depart appends to the list of what is in flight. The lock is held.

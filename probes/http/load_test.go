@@ -529,7 +529,7 @@ func TestLoadOverTLSWithABody(t *testing.T) {
 		t.Errorf("%d errors of %d requests, %d bodies", w.errors, w.requests, n)
 	}
 	delete(a, "insecure")
-	_, w = runLoad(t, 100*time.Millisecond, a)
+	_, w = runLoad(t, 500*time.Millisecond, a) // the first one loads the trusted certificates
 	if w.requests == 0 || w.errors != w.requests {
 		t.Errorf("%d errors of %d requests to an untrusted server", w.errors, w.requests)
 	}

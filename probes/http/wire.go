@@ -48,6 +48,10 @@ type connection struct {
 	post func(fd uintptr) bool
 	out  []byte
 	sent error
+
+	usual  bool   // its latest answer was of the usual kind, and it has no TLS: a lane can have it
+	prefix []byte // read already, by a lane
+	ended  error  // what the lane read behind that; nil for nothing
 }
 
 func newWire(ctx context.Context, keep, insecure bool) *wire {
@@ -67,12 +71,32 @@ func (w *wire) exchange(u *user, h *hop, cookie string, deadline time.Time) (ans
 		raw = h.bytes(cookie)
 	}
 	a, reusable, err := c.exchange(raw, h.request, u.s.follow || u.s.cookies, deadline)
-	if err == nil && reusable && w.keep {
+	u.keep(c, err == nil && reusable && w.keep)
+	return a, err
+}
+
+// goOn goes on with a request that a lane has begun.
+func (u *user) goOn(p *pending) (status int, err error) {
+	switch {
+	case p.failed != nil:
+		return 0, p.failed
+	case p.c == nil:
+		return u.send()
+	}
+	a, reusable, err := answer{}, false, p.c.SetDeadline(p.due)
+	if err == nil {
+		a, reusable, err = p.c.finish(p.unsent, u.s.first.request)
+	}
+	u.keep(p.c, err == nil && reusable)
+	return a.status, err
+}
+
+func (u *user) keep(c *connection, reusable bool) {
+	if reusable {
 		u.conns = append(u.conns, c)
 	} else {
 		c.drop()
 	}
-	return a, err
 }
 
 // connectionTo takes out a connection that the server has left open, nil without one.
@@ -100,13 +124,19 @@ func (c *connection) exchange(raw []byte, request *http.Request, header bool, de
 		if err := c.ask(raw); err != nil {
 			return a, false, err
 		}
-		c.budget = maxHeader
 		status, ok, err := c.skim()
+		c.usual = ok && c.post != nil
 		if ok || err != nil {
 			return answer{status: status}, c.reader.Buffered() == 0, err
 		}
 		raw = nil
 	}
+	return c.finish(raw, request)
+}
+
+// finish sends what is left of a request, and reads the whole answer, of whatever kind.
+func (c *connection) finish(raw []byte, request *http.Request) (a answer, reusable bool, err error) {
+	c.usual = false
 	response, err := c.send(raw, request)
 	if err != nil {
 		return a, false, err
@@ -131,58 +161,64 @@ func (c *connection) ask(request []byte) error {
 // small is what a socket surely takes in one go, so that no server can refuse it halfway.
 const small = 4 << 10
 
-// skim reads an answer of the usual kind: a final one in HTTP/1.1 that keeps the connection and tells its length, in a
-// header that came at once. It makes a fifth of the work of a load, so it does not build the header only to drop it. ok is
-// false, and nothing is read, for everything else, which net/http shall judge.
+// skim reads an answer of the usual kind. ok is false, and nothing is read, for everything else, which net/http shall judge.
 func (c *connection) skim() (status int, ok bool, err error) {
+	c.budget = maxHeader
 	if _, err := c.reader.Peek(1); err == io.EOF {
 		return 0, false, io.ErrUnexpectedEOF
 	} else if err != nil {
 		return 0, false, err
 	}
-	head, _ := c.reader.Peek(c.reader.Buffered())
-	end := bytes.Index(head, []byte("\r\n\r\n"))
-	if end < 0 {
+	begun, _ := c.reader.Peek(c.reader.Buffered())
+	status, length, ok := skim(begun)
+	if !ok {
 		return 0, false, nil
 	}
-	line, rest, _ := bytes.Cut(head[:end+2], []byte("\r\n"))
+	c.budget = math.MaxInt
+	if _, err = c.reader.Discard(length); err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return status, true, err
+}
+
+// skim understands the beginning of an answer of the usual kind: a final one in HTTP/1.1 that keeps the connection and tells
+// its length, in a header that came at once. To build the header only to drop it would be a fifth of the work of a load.
+func skim(begun []byte) (status, length int, ok bool) {
+	end := bytes.Index(begun, []byte("\r\n\r\n"))
+	if end < 0 {
+		return 0, 0, false
+	}
+	line, rest, _ := bytes.Cut(begun[:end+2], []byte("\r\n"))
 	if len(line) < 13 || string(line[:9]) != "HTTP/1.1 " || line[12] != ' ' {
-		return 0, false, nil
+		return 0, 0, false
 	}
 	status, valid := digits(line[9:12])
 	if !valid || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified {
-		return 0, false, nil
+		return 0, 0, false
 	}
-	length := -1
+	body := -1
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		name, text, found := bytes.Cut(line, []byte(":"))
 		if !found || len(name) == 0 || bytes.ContainsAny(name, " \t\n") {
-			return 0, false, nil
+			return 0, 0, false
 		}
 		switch {
 		case len(name) == len("Content-Length") && strings.EqualFold(string(name), "Content-Length"):
 			n, valid := digits(bytes.TrimSpace(text))
-			if !valid || length >= 0 {
-				return 0, false, nil
+			if !valid || body >= 0 {
+				return 0, 0, false
 			}
-			length = n
+			body = n
 		case len(name) == len("Connection") && strings.EqualFold(string(name), "Connection"):
 			if !strings.EqualFold(string(bytes.TrimSpace(text)), "keep-alive") {
-				return 0, false, nil
+				return 0, 0, false
 			}
 		case len(name) == len("Transfer-Encoding") && strings.EqualFold(string(name), "Transfer-Encoding"):
-			return 0, false, nil
+			return 0, 0, false
 		}
 	}
-	if length < 0 {
-		return 0, false, nil
-	}
-	c.budget = math.MaxInt
-	if _, err = c.reader.Discard(end + 4 + length); err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return status, true, err
+	return status, end + 4 + body, body >= 0
 }
 
 // digits reads a number that is nothing but digits, and not too many.
@@ -238,7 +274,14 @@ func (c *connection) Read(p []byte) (int, error) {
 	if c.budget <= 0 {
 		return 0, errHeader
 	}
-	n, err := c.Conn.Read(p)
+	n, err := 0, c.ended
+	switch {
+	case len(c.prefix) > 0:
+		n, err = copy(p, c.prefix), nil
+		c.prefix = c.prefix[n:]
+	case c.ended == nil:
+		n, err = c.Conn.Read(p)
+	}
 	c.budget -= n
 	return n, err
 }
@@ -283,16 +326,20 @@ func (w *wire) dial(h *hop, deadline time.Time) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	return w.adopt(c)
+}
+
+// adopt makes a connection one of the load's.
+func (w *wire) adopt(c *connection) (*connection, error) {
 	c.wire = w
+	if c.reader == nil {
+		c.reader = bufio.NewReader(c)
+	}
 	bare := c.bare()
 	if socket, ok := bare.(syscall.Conn); ok {
 		c.raw, _ = socket.SyscallConn()
 	}
-	c.look = func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.quiet = err == syscall.EAGAIN
-	}
+	c.look = func(fd uintptr) { c.quiet = quiet(int(fd)) }
 	if c.raw != nil && c.Conn == bare {
 		c.post = func(uintptr) bool {
 			if c.out == nil {
@@ -306,7 +353,7 @@ func (w *wire) dial(h *hop, deadline time.Time) (*connection, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.aborted {
-		c.bare().Close()
+		bare.Close()
 		return nil, context.Canceled
 	}
 	w.open[c] = struct{}{}
@@ -338,9 +385,15 @@ func (w *wire) abort() {
 	clear(w.open)
 }
 
-// alive tells whether the server has left an idle connection open. An idle connection has nothing to read: what is there
-// is the end of the stream or a farewell.
+// alive tells whether the server has left an idle connection open.
 func (c *connection) alive() bool {
 	c.quiet = false
 	return c.raw != nil && c.raw.Control(c.look) == nil && c.quiet
+}
+
+// quiet tells that an idle connection has nothing to read: what is there is the end of the stream or a farewell.
+func quiet(fd int) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err == syscall.EAGAIN
 }
