@@ -47,7 +47,8 @@ func PhaseBegan(ctx context.Context) (time.Time, bool) {
 	return began, ok
 }
 
-// Streamer runs all the time, from Start until Close; Next closes the present window and returns it.
+// Streamer runs all the time, from Start until Close, which follows also where Start failed; Next closes the present window
+// and returns it.
 type Streamer interface {
 	Opened
 	Start(context.Context) error

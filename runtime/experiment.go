@@ -275,6 +275,7 @@ func (x *experiment) openOne(ctx context.Context, def *check.Probe) error {
 	switch o := p.opened.(type) {
 	case probes.Streamer:
 		if err := guardPanic(def.Call.Spec.Name, func() error { return o.Start(x.sampling) }); err != nil {
+			_ = guardPanic(def.Call.Spec.Name, o.Close) // it may hold something open since Open
 			return err
 		}
 		began := time.Now()

@@ -341,7 +341,8 @@ func (g *grammar) member() *diag.Diagnostic {
 		first -= 2
 	}
 	path := g.p.line(g.tok(first).Off, name.Stop())
-	if _, ok := functions[name.Text]; ok {
+	named := g.tok(g.at+2).Kind == token.Name && g.tok(g.at+3).Is(":") // only calls of actions and probes name arguments
+	if _, ok := functions[name.Text]; ok && !named {
 		object := g.p.line(g.tok(first).Off, g.tok(g.at-2).Stop())
 		return g.fail(diag.BadExpression, g.tok(first), name, "write `"+name.Text+"("+object+")`", "values have no functions of their own")
 	}

@@ -246,7 +246,7 @@ func (s *stream) begin(w *watch) error {
 	}
 	s.since = time.Now()
 	if err := w.attach(); err != nil {
-		s.end() // nobody closes what did not start
+		s.end() // whoever starts it need not close it
 		return err
 	}
 	return nil
