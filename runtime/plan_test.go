@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,14 @@ func TestAPlanListsWhatDoesNotFit(t *testing.T) {
 	}
 	if l := p.Steps("inject")[2].Lifetime; l != actions.Kernel {
 		t.Errorf("lifetime %q", l)
+	}
+}
+
+func TestAPlanSaysWhatItsProbesNeed(t *testing.T) {
+	p, _ := planned(t, "", `probe a = fake.stream("a"); probe b = fake.stream("b"); steady { expect sure and a.ticks >= 0 and b.ticks >= 0 }`)
+	want := PlannedNeed{Kind: "privilege", Name: "CAP_TICK", Install: "run as root", State: "unknown", For: []string{"probe a", "probe b"}}
+	if len(p.Needs) != 1 || !reflect.DeepEqual(p.Needs[0], want) {
+		t.Errorf("needs %+v", p.Needs)
 	}
 }
 

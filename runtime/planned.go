@@ -45,7 +45,7 @@ type (
 		Guards   []PlannedGuard   `json:"guards"`
 		Sections []PlannedSection `json:"sections"` // in the order of a run
 		Faults   PlannedFaults    `json:"faults"`
-		Needs    []PlannedNeed    `json:"needs"`      // of all steps
+		Needs    []PlannedNeed    `json:"needs"`      // of all steps and probes
 		Excluded []string         `json:"exclusions"` // what no step touches, though it may match
 		Longest  PlannedTime      `json:"longest"`
 	}
@@ -230,6 +230,9 @@ func (x *experiment) outline() *ExperimentPlan {
 			row.Later = x.origin(def.Call, inside{names: x.boundIn(d.Setup, fromSetup)}, x.vars).why
 		}
 		p.Probes = append(p.Probes, row)
+		for _, n := range def.Call.Spec.Needs {
+			p.need(PlannedNeed{Kind: n.Kind, Name: n.Name, Install: n.Install, State: "unknown"}, "probe "+def.Name)
+		}
 	}
 	for _, g := range d.Guards {
 		p.Guards = append(p.Guards, PlannedGuard{Text: g.Text, Because: g.Because, At: place(g.Span), File: g.File})
@@ -301,7 +304,7 @@ func (p *ExperimentPlan) add(steps map[event.Phase]extent) {
 }
 
 // need adds one; the worst that is known of it counts.
-func (p *ExperimentPlan) need(n PlannedNeed, step string) {
+func (p *ExperimentPlan) need(n PlannedNeed, by string) {
 	rank := []string{"here", "unknown", "missing"}
 	i := slices.IndexFunc(p.Needs, func(o PlannedNeed) bool { return o.Kind == n.Kind && o.Name == n.Name })
 	if i < 0 {
@@ -312,8 +315,8 @@ func (p *ExperimentPlan) need(n PlannedNeed, step string) {
 	if slices.Index(rank, n.State) > slices.Index(rank, have.State) {
 		have.State, have.Install = n.State, n.Install
 	}
-	if !slices.Contains(have.For, step) {
-		have.For = append(slices.Clone(have.For), step)
+	if !slices.Contains(have.For, by) {
+		have.For = append(slices.Clone(have.For), by)
 	}
 }
 

@@ -124,7 +124,8 @@ func (w *world) registries() Registries {
 				return s, nil
 			}, nil
 		})
-	stream := probes.DefineStream(spec.Call{Name: "fake.stream", Summary: "counts ticks of 10 ms", Example: "-"}, streamSample{}, nil,
+	stream := probes.DefineStream(spec.Call{Name: "fake.stream", Summary: "counts ticks of 10 ms", Example: "-",
+		Needs: []spec.Need{{Kind: "privilege", Name: "CAP_TICK", Install: "run as root"}}}, streamSample{}, nil,
 		func(_ context.Context, _ env.Env, a nameArg) (probes.Streamer, error) {
 			return &fakeStream{w: w, name: a.Name}, nil
 		})
