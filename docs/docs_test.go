@@ -115,7 +115,7 @@ func TestTheReadmeListsEveryActionAndProbe(t *testing.T) {
 
 // The tests that the README and safety.md call proof must exist, in the folder that they name.
 func TestTheTestsThatTheDocsNameExist(t *testing.T) {
-	named := regexp.MustCompile("((?:`Test\\w+`(?:,| and)? ?)+)in ([a-z/]+)").FindAllStringSubmatch(read(t, "README.md")+read(t, "docs/safety.md"), -1)
+	named := regexp.MustCompile("((?:`Test[\\w/-]+`(?:,| and)? ?)+)in ([a-z/]+)").FindAllStringSubmatch(read(t, "README.md")+read(t, "docs/safety.md"), -1)
 	if len(named) < 5 {
 		t.Fatalf("only %d were found: the search is broken", len(named))
 	}
@@ -129,7 +129,11 @@ func TestTheTestsThatTheDocsNameExist(t *testing.T) {
 			}
 			code.Write(data)
 		}
-		for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(m[1], -1) {
+		for _, name := range regexp.MustCompile(`Test[\w/-]+`).FindAllString(m[1], -1) {
+			name, script, one := strings.Cut(name, "/")
+			if _, err := os.Stat(filepath.Join(root, m[2], "testdata/script", script+".txtar")); one && err != nil {
+				t.Errorf("the docs name the script %s in %s: %v", script, m[2], err)
+			}
 			if !strings.Contains(code.String(), "\nfunc "+name+"(") {
 				t.Errorf("the docs name %s in %s: it is not there", name, m[2])
 			}

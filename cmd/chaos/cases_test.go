@@ -12,25 +12,7 @@ import (
 	"testing"
 )
 
-// Cases in which other tools of this kind leave their faults behind, or judge wrongly.
-
-func TestASignalInTheMiddleOfAStepPreventsTheNextOne(t *testing.T) {
-	script, dir := scene(t, "    test.mark(\"mark1\", act: \"slow\")\n    test.mark(\"mark2\")")
-	p := startChaos(t, "script", script)
-	p.until("undo_intended", "mark1")
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	if code := p.code(); code != 4 {
-		t.Errorf("exit %d, want 4\n%s", code, p.output.String())
-	}
-	for _, l := range p.journal() {
-		if strings.Contains(string(l.Data), "mark2") && l.Kind != "run_started" {
-			t.Errorf("the next step was reached: %s %s", l.Kind, l.Data)
-		}
-	}
-	if got := marked(dir); len(got) != 0 {
-		t.Errorf("left: %v", got)
-	}
-}
+// Cases in which other tools of this kind leave their faults behind, or judge wrongly; others are testdata/script/case-*.txtar.
 
 func TestASignalBeforeAnythingIsStartedSaysSo(t *testing.T) {
 	script, dir := scene(t, "    test.mark(\"mark1\", plan: \"slow\")")
@@ -60,55 +42,6 @@ func TestASignalBeforeAnythingIsStartedSaysSo(t *testing.T) {
 				t.Errorf("exit %d\n%s", code, p.output.String())
 			}
 		})
-	}
-}
-
-func TestAFaultThatBreaksTheProbesConnectionRefutes(t *testing.T) {
-	need(t, "python3")
-	port := freePort(t)
-	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "the page survives its server" {
-  setup { process.start("python3", args: ["-m", "http.server", "--bind", "127.0.0.1", "%[1]d"], ready: "127.0.0.1:%[1]d") as server }
-  probe page = http.get("http://127.0.0.1:%[1]d/") every 50ms
-  steady { expect page.ok }
-  hypothesis { always page.ok }
-  inject { process.stop(server) for 300ms }
-}
-`, port)))
-	if code := p.code(); code != 1 {
-		t.Errorf("exit %d, want 1\n%s", code, p.output.String())
-	}
-	if out := p.output.String(); !strings.Contains(out, "REFUTED  completed · restored") || !strings.Contains(out, "page.ok = false") {
-		t.Errorf("%s", out)
-	}
-}
-
-func TestAGuardThatCannotBeEvaluatedStopsBeforeAnythingIsInjected(t *testing.T) {
-	script := writeScript(t, `experiment "blind guard" {
-  probe none = process.count(match: "no such process") every 50ms
-  probe blind = exec.output("sleep", args: ["5"], timeout: 100ms) every 200ms
-  abort when blind.exit_code != 0
-  steady { expect none == 0 }
-  hypothesis { always none == 0 }
-  inject { test.mark("mark1") }
-}
-`)
-	p := startChaos(t, "script", script)
-	if code := p.code(); code != 2 || !strings.Contains(p.output.String(), "cannot be evaluated") {
-		t.Errorf("exit %d, want 2\n%s", code, p.output.String())
-	}
-	if got := marked(filepath.Dir(script)); len(got) != 0 {
-		t.Errorf("injected: %v", got)
-	}
-}
-
-func TestATargetThatIsGoneBeforeTheUndoIsUndone(t *testing.T) {
-	pid := victim(t)
-	script, _ := scene(t, fmt.Sprintf("    process.pause(pid: %d)\n    wait 500ms", pid))
-	p := startChaos(t, "script", script)
-	p.until("waiting", "500ms")
-	syscall.Kill(pid, syscall.SIGKILL)
-	if code := p.code(); code != 0 {
-		t.Errorf("exit %d, want 0\n%s", code, p.output.String())
 	}
 }
 
@@ -306,47 +239,6 @@ func TestAFolderThatIsGoneIsNamed(t *testing.T) {
 		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "the present folder does not exist any more; change to another one") {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
-	}
-}
-
-// A fault that deletes the very tool of its undo: that is named, with the command for a human, and the others are undone.
-func TestAnUndoWhoseToolTheFaultDeletedIsNamedAndTheOthersRun(t *testing.T) {
-	script, dir := scene(t, "")
-	tool := filepath.Join(dir, "tool")
-	if err := os.WriteFile(tool, []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", `  inject {
-    test.mark("mark1")
-    exec.run("rm", args: ["tool"], undo: ["./tool", "restore"])
-    test.mark("mark2")
-`, 1)), 0o600)
-	p := startChaos(t, "script", script)
-	code, out := p.code(), p.output.String()
-	if code != 6 || !strings.Contains(out, "NOT UNDONE: run rm tool") || !strings.Contains(out, "by hand: cd '"+dir+"' && "+tool+" restore") {
-		t.Errorf("exit %d, want 6\n%s", code, out)
-	}
-	if got := marked(dir); len(got) != 0 {
-		t.Errorf("left: %v", got)
-	}
-}
-
-func TestWhatSomebodyElseChangedMeanwhileIsLeftAloneAndReported(t *testing.T) {
-	script, dir := scene(t, "")
-	config := filepath.Join(dir, "config")
-	os.WriteFile(config, []byte("before"), 0o600)
-	os.WriteFile(script, []byte(strings.Replace(readAll(t, script), "  inject {\n", "  inject {\n    file.put(\"config\", \"during\")\n    test.mark(\"mark1\")\n    wait 500ms\n", 1)), 0o600)
-	p := startChaos(t, "script", script)
-	p.until("waiting", "500ms")
-	if err := os.WriteFile(config, []byte("an operator's"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out := p.code(), p.output.String()
-	if code != 0 || !strings.Contains(out, "somebody else changed it meanwhile") || readAll(t, config) != "an operator's" {
-		t.Errorf("exit %d, it holds %q\n%s", code, readAll(t, config), out)
-	}
-	if got := marked(dir); len(got) != 0 {
-		t.Errorf("left: %v", got)
 	}
 }
 

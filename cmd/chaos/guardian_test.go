@@ -246,25 +246,6 @@ func readAll(t *testing.T, path string) string {
 	return string(data)
 }
 
-func TestThreeCtrlCWhileTheFirstOfThreeUndosTakesItsTime(t *testing.T) {
-	script, dir := scene(t, "    test.mark(\"mark1\")\n    test.mark(\"mark2\")\n    test.mark(\"mark3\", undo: \"long\")\n    wait 5m")
-	p := startChaos(t, "script", script)
-	p.until("waiting", "5m")
-	for range 3 {
-		p.cmd.Process.Signal(syscall.SIGINT)
-		time.Sleep(100 * time.Millisecond)
-	}
-	if code := p.code(); code != 4 {
-		t.Errorf("exit %d, want 4\n%s", code, p.output.String())
-	}
-	if got := marked(dir); len(got) != 0 {
-		t.Errorf("left: %v\n%s", got, p.output.String())
-	}
-	if !strings.Contains(p.output.String(), "still undoing") {
-		t.Errorf("nothing tells what is left:\n%s", p.output.String())
-	}
-}
-
 func TestStopAbortsARunAndReturnsItsCode(t *testing.T) {
 	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 5m")
 	p := startChaos(t, "script", script)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,6 +30,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_STATE_HOME", e.WorkDir+"/state")
 			e.Setenv("CI", "true")
+			e.Setenv("PORT", strconv.Itoa(freePort(t)))
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
