@@ -113,10 +113,8 @@ func (o *output) read(process int, most time.Duration) (exited bool) {
 		if fds[i+1].Revents == 0 {
 			continue
 		}
-		n, err := 0, error(nil)
-		if fds[i+1].Revents != unix.POLLHUP { // that alone is the end
-			n, err = to.read(o.ours[i])
-		}
+		// POLLHUP alone is not the end: the kernel looks first for data, then for writers, and in between one can write and go.
+		n, err := to.read(o.ours[i])
 		if n <= 0 && !errors.Is(err, unix.EINTR) {
 			unix.Close(o.ours[i])
 			o.ours[i] = -1
