@@ -87,14 +87,24 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 					}
 				})
 				const clients = 16
-				s := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(clients), "timeout": value.DurationOf(100 * time.Millisecond)})
-				time.Sleep(200 * time.Millisecond)
+				timeout := 10 * time.Second
+				if odd.reason == reasonTimeout {
+					timeout = 500 * time.Millisecond
+				}
+				s := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(clients), "timeout": value.DurationOf(timeout)})
+				time.Sleep(100 * time.Millisecond)
+				for end := time.Now().Add(5 * time.Second); (all.Load() < 6*clients || odds.Load() <= clients) && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
 				g := s.(*generator)
 				if len(g.lanes) != lanes {
 					t.Errorf("%d lanes", len(g.lanes))
 				}
 				if err := s.Close(); err != nil {
 					t.Error(err)
+				}
+				if g.inFlight != 0 || g.oldest != nil {
+					t.Errorf("%d requests are on their way after the end", g.inFlight)
 				}
 				_, m := s.Next()
 				w, expected := m.(*window), int(odds.Load())
@@ -138,7 +148,7 @@ func TestInTheLane(t *testing.T) {
 		}
 	})
 	withLanes(t, 2)
-	g := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(10), "timeout": value.DurationOf(100 * time.Millisecond)}).(*generator)
+	g := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(10), "timeout": value.DurationOf(300 * time.Millisecond)}).(*generator)
 	riding := func() (n int) {
 		for _, l := range g.lanes {
 			l.mu.Lock()
@@ -147,15 +157,15 @@ func TestInTheLane(t *testing.T) {
 		}
 		return n
 	}
-	for n, end := 0, time.Now().Add(5*time.Second); n < 10; n = riding() {
-		if time.Now().After(end) {
-			t.Fatalf("%d of 10 are in a lane", n)
+	wait := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Second); riding() != n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d of 10 are in a lane, not %d", riding(), n)
+			}
 		}
-		time.Sleep(time.Millisecond)
 	}
+	wait(10)
 	mute.Store(true)
-	time.Sleep(150 * time.Millisecond)
-	if n := riding(); n > 0 {
-		t.Errorf("%d wait in a lane beyond their time", n)
-	}
+	wait(0)
 }
