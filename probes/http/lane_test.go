@@ -40,6 +40,9 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 		return func(c net.Conn) bool { say(c); return false }
 	}
 	const declared = "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"
+	// As long as what a reader takes at once, so that what follows is not in the reader any more.
+	padded := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nPad: %s\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+	padded = fmt.Sprintf(padded, strings.Repeat("x", 4096-len(padded)+len("%s")))
 	for name, odd := range map[string]struct {
 		answer func(net.Conn) (goOn bool)
 		reason string // "" for a good answer
@@ -52,6 +55,7 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 		"announced":                   {say("HTTP/1.1 103 Early Hints\r\n\r\n" + usual), ""},
 		"the last, says so":           {last(say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")), ""},
 		"more than it says":           {last(say(usual + "!")), ""},
+		"one more than asked for":     {say(padded + "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"), ""},
 		"until the end":               {last(say("HTTP/1.1 200 OK\r\n\r\nok")), ""},
 		"no answer":                   {last(say()), reasonClosed},
 		"half a header":               {last(say("HTTP/1.1 200 OK\r\nCont")), "not HTTP"},
