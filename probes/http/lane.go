@@ -38,6 +38,7 @@ type lane struct {
 // answer would be a reason to wake a thread.
 type ride struct {
 	pending
+	u      *user
 	fd     int  // a duplicate of the connection's, which is closed
 	fresh  bool // the request is still to be sent
 	status int  // of the answer whose body is coming
@@ -46,7 +47,6 @@ type ride struct {
 
 // pending is a request that a client goes on with.
 type pending struct {
-	u      *user
 	f      *flight
 	due    time.Time   // when its time is up
 	c      *connection // that it is on its way on; nil: it is not sent yet
@@ -128,13 +128,19 @@ func (l *lane) take(u *user, f *flight, due time.Time) bool {
 	if failed != nil || err != nil {
 		return false
 	}
-	r := &ride{pending: pending{u: u, f: f, due: due}, fd: fd, fresh: true}
-	// It can be written to, so the lane hears of it at once.
-	if l.enter(r, unix.EPOLLOUT) != nil {
+	r := &ride{pending: pending{f: f, due: due}, u: u, fd: fd, fresh: true}
+	// It can be written to, so the lane hears of it at once. A full one, whose server does not read, would not wake the lane,
+	// which then would not see that the time is up.
+	if !writable(fd) || l.enter(r, unix.EPOLLOUT) != nil {
 		unix.Close(fd)
 		return false
 	}
 	return true
+}
+
+func writable(fd int) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return n == 1
 }
 
 func (l *lane) enter(r *ride, events uint32) error {
@@ -240,7 +246,10 @@ func (l *lane) send(r *ride) {
 		return
 	}
 	request := r.u.s.first.raw
-	if n, _ := unix.Write(r.fd, request); n < len(request) { // the client tries again, and sees the failure
+	switch n, err := unix.Write(r.fd, request); {
+	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
+		l.goOn(r, nil, os.NewSyscallError("write", err)) // a socket says only once what happened to it
+	case n < len(request):
 		r.unsent = request[max(n, 0):]
 		l.goOn(r, nil, nil)
 	}

@@ -173,3 +173,26 @@ func TestInTheLane(t *testing.T) {
 	mute.Store(true)
 	wait(0)
 }
+
+// A request whose server reads nothing ends at its timeout. A lane would hear nothing of a connection that is full.
+func TestALaneTakesNoFullConnection(t *testing.T) {
+	withLanes(t, 1)
+	address := rawServer(t, func(c net.Conn) { <-t.Context().Done(); c.Close() })
+	g := startLoad(t, args{"url": str("http://" + address)}).(*generator)
+	c, err := g.sender.way.(*wire).dial(g.sender.first, time.Now().Add(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for err == nil {
+		_, err = c.Write(make([]byte, 64<<10))
+	}
+	c.usual = true
+	u := g.sender.newUser()
+	u.keep(c, true)
+	f, due := g.begin()
+	if g.lanes[0].take(u, f, due) || len(u.conns) != 1 {
+		t.Error("the lane has taken it")
+	}
+	g.land(f, 0, net.ErrClosed)
+}
