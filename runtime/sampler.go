@@ -24,7 +24,7 @@ type sampling struct {
 	overdue *time.Timer        // of the sample being taken
 
 	inside  bool // the probe's own code; guarded by the board's lock
-	skipped int  // ticks before the sample
+	skipped int  // ticks that were missed before the sample
 }
 
 // sampleLoop takes samples on a schedule that does not drift, until ctx ends. One that does not come back then is left behind.
