@@ -118,7 +118,7 @@ func (l *lane) wake() {
 	}
 }
 
-// take takes a client over, with a request to send; false where its connection is not of the kind.
+// take takes a client over, with a request to send; false where its connection is not of the kind, or full.
 func (l *lane) take(u *user, f *flight, due time.Time) bool {
 	if len(u.conns) != 1 || !u.conns[0].usual {
 		return false
@@ -202,7 +202,7 @@ func (l *lane) serve(r *ride) {
 	if r.fresh {
 		r.fresh = false
 		if err := l.listen(r, unix.EPOLL_CTL_MOD, unix.EPOLLIN); err != nil {
-			l.goOn(r, nil, err)
+			l.giveBack(r, nil, err)
 			return
 		}
 		l.send(r)
@@ -213,16 +213,16 @@ func (l *lane) serve(r *ride) {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil:
-		l.goOn(r, nil, os.NewSyscallError("read", err))
+		l.giveBack(r, nil, os.NewSyscallError("read", err))
 		return
 	case n == 0:
-		l.goOn(r, nil, io.EOF)
+		l.giveBack(r, nil, io.EOF)
 		return
 	}
 	if r.left == 0 {
 		var ok bool
 		if r.status, r.left, ok = skim(l.buffer[:n]); !ok {
-			l.goOn(r, bytes.Clone(l.buffer[:n]), nil)
+			l.giveBack(r, bytes.Clone(l.buffer[:n]), nil)
 			return
 		}
 	}
@@ -248,10 +248,10 @@ func (l *lane) send(r *ride) {
 	request := r.u.s.first.raw
 	switch n, err := unix.Write(r.fd, request); {
 	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
-		l.goOn(r, nil, os.NewSyscallError("write", err)) // a socket says only once what happened to it
+		l.giveBack(r, nil, os.NewSyscallError("write", err)) // a socket says only once what happened to it
 	case n < len(request):
 		r.unsent = request[max(n, 0):]
-		l.goOn(r, nil, nil)
+		l.giveBack(r, nil, nil)
 	}
 }
 
@@ -263,8 +263,8 @@ func (l *lane) leave(r *ride) {
 	_ = l.listen(r, unix.EPOLL_CTL_DEL, 0)
 }
 
-// goOn gives a client its connection back, with the request on its way, what came of the answer, and how the reading ended.
-func (l *lane) goOn(r *ride, begun []byte, ended error) {
+// giveBack gives a client its connection back, with the request on its way, what came of the answer, and how the reading ended.
+func (l *lane) giveBack(r *ride, begun []byte, ended error) {
 	l.leave(r)
 	l.g.running.Go(func() {
 		w := l.g.sender.way.(*wire)
@@ -306,6 +306,6 @@ func (l *lane) expire() {
 	}
 	l.mu.Unlock()
 	for _, r := range late {
-		l.goOn(r, nil, os.ErrDeadlineExceeded)
+		l.giveBack(r, nil, os.ErrDeadlineExceeded)
 	}
 }
