@@ -58,7 +58,7 @@ func (o *output) closeTheirs() {
 	}
 }
 
-// noPidfd is how often a process is looked at where the kernel has no pidfd_open(2), which came with Linux 5.3, or forbids it.
+// noPidfd is how often a process is looked at that was started without a pidfd: before Linux 5.4, or where they are forbidden.
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped.
