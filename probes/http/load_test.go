@@ -50,6 +50,25 @@ func runLoad(t *testing.T, length time.Duration, a args) (value.Value, *window) 
 	return m.Value(), m.(*window)
 }
 
+// loadUntilItFails is a load until its first failure, which on a busy machine takes a while.
+func loadUntilItFails(t *testing.T, a args) (value.Value, *window) {
+	t.Helper()
+	g := startLoad(t, a).(*generator)
+	failed := func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.current.errors > 0
+	}
+	for end := time.Now().Add(20 * time.Second); !failed() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	_, m := g.Next()
+	if err := g.Close(); err != nil {
+		t.Error(err)
+	}
+	return m.Value(), m.(*window)
+}
+
 // gauge counts requests, and the most that were served at once.
 type gauge struct{ total, now, most atomic.Int64 }
 
