@@ -24,7 +24,7 @@ type sampling struct {
 	overdue *time.Timer        // of the sample being taken
 
 	inside  bool // the probe's own code; guarded by the board's lock
-	skipped int  // ticks before the sample
+	skipped int  // ticks that were missed before the sample
 }
 
 // sampleLoop takes samples on a schedule that does not drift, until ctx ends. One that does not come back then is left behind.
@@ -42,7 +42,8 @@ func (b *board) sampleLoop(ctx context.Context, p *probe, s probes.Sampler) {
 // counted; samples never overlap.
 func (l *sampling) run() {
 	defer l.over()
-	t0 := l.b.inStep(time.Now(), l.p.period)
+	opened := time.Now()
+	t0 := l.b.inStep(opened, l.p.period)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for n := 0; ; {
@@ -53,6 +54,9 @@ func (l *sampling) run() {
 		}
 		if !l.take() {
 			return
+		}
+		if n == 0 && time.Since(opened) < l.p.period && time.Since(t0) >= l.p.period {
+			t0 = opened // in step with others, it would miss a tick without having taken longer than a period
 		}
 		due := int(time.Since(t0)/l.p.period) + 1
 		l.skipped = due - n - 1

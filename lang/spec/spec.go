@@ -118,7 +118,8 @@ type field struct {
 	otherwise value.Value // its default; the zero value for none
 }
 
-var known sync.Map // of the fields of a reflect.Type: to read its tags takes longer than the rest of a short step
+// known holds the fields of each type that was asked for: to read the tags takes longer than the rest of a short step.
+var known sync.Map // by reflect.Type
 
 func fieldsOf(t reflect.Type) []field {
 	if list, ok := known.Load(t); ok {

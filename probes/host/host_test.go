@@ -185,9 +185,14 @@ func TestTheFirstSampleCoversAMomentAndTheNextTheTimeBetween(t *testing.T) {
 		if v, err := s(t.Context()); err != nil || v != 1000 || time.Since(begun) != shortest {
 			t.Errorf("one at once after it: %v/s, %v, after %s", v, err, time.Since(begun))
 		}
+		time.Sleep(shortest * 9 / 10)
+		begun = time.Now()
+		if v, err := s(t.Context()); err != nil || math.Round(v) != 1111 || time.Since(begun) != 0 {
+			t.Errorf("one a little early: %v/s, %v, after %s", v, err, time.Since(begun))
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), shortest/2)
 		defer cancel()
-		if _, err := s(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != shortest*3/2 {
+		if _, err := s(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != shortest/2 {
 			t.Errorf("cut short: %v, after %s", err, time.Since(begun))
 		}
 	})

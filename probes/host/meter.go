@@ -9,8 +9,9 @@ import (
 	"chaos/probes"
 )
 
-// shortest is the least time between two readings: below it, rates are noise, and the kernel counts processor time in steps
-// of 10 ms. A first sample takes its two readings this far apart, so that it has rates as well.
+// shortest is how long a sample waits between two readings: below it, rates are noise, and the kernel counts processor time
+// in steps of 10 ms. A first sample takes its two readings this far apart, so that it has rates as well. Ten samples a second
+// come a little early now and then; that, a tenth at most, is no reason to wait.
 const shortest = 100 * time.Millisecond
 
 // metered makes samples of counters. read takes a reading; grown says what the counters grew by since an earlier one, or
@@ -23,7 +24,7 @@ func metered[R, S any](read func() (R, error), grown func(before, now R) (R, boo
 	var at time.Time // of before; zero without one
 	return func(ctx context.Context) (out S, err error) {
 		for range 3 {
-			if early := shortest - time.Since(at); !at.IsZero() && early > shortest/10 { // less is the jitter of ten samples a second
+			if early := shortest - time.Since(at); !at.IsZero() && early > shortest/10 {
 				if err := sleep(ctx, early); err != nil {
 					return out, err
 				}

@@ -361,7 +361,7 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(want, "/", ""), func(t *testing.T) {
 			t.Parallel()
-			v, w := runLoad(t, 700*time.Millisecond, args{"url": str(url), "timeout": value.DurationOf(500 * time.Millisecond)})
+			v, w := loadUntilItFails(t, args{"url": str(url), "timeout": value.DurationOf(2 * time.Second)})
 			wantFailures(t, w, want)
 			if n := v.Get("failures").Get(want).Float(); n == 0 || n != v.Get("errors").Float() {
 				t.Errorf("the sample says %s", v.Get("failures"))
@@ -439,7 +439,7 @@ func TestAHeaderWithoutEndIsCutOff(t *testing.T) {
 	v := sample(t, "http.get", args{"url": str("http://" + address)})
 	wantBool(t, v, "ok", false)
 	wantText(t, v, "error", address+" did not answer in HTTP")
-	_, w := runLoad(t, 500*time.Millisecond, args{"url": str("http://" + address)})
+	_, w := loadUntilItFails(t, args{"url": str("http://" + address), "timeout": value.DurationOf(time.Minute)})
 	wantFailures(t, w, "not HTTP")
 }
 

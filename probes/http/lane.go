@@ -38,6 +38,7 @@ type lane struct {
 // answer would be a reason to wake a thread.
 type ride struct {
 	pending
+	u      *user
 	fd     int  // a duplicate of the connection's, which is closed
 	fresh  bool // the request is still to be sent
 	status int  // of the answer whose body is coming
@@ -46,7 +47,6 @@ type ride struct {
 
 // pending is a request that a client goes on with.
 type pending struct {
-	u      *user
 	f      *flight
 	due    time.Time   // when its time is up
 	c      *connection // that it is on its way on; nil: it is not sent yet
@@ -118,7 +118,7 @@ func (l *lane) wake() {
 	}
 }
 
-// take takes a client over, with a request to send; false where its connection is not of the kind.
+// take takes a client over, with a request to send; false where its connection is not of the kind, or full.
 func (l *lane) take(u *user, f *flight, due time.Time) bool {
 	if len(u.conns) != 1 || !u.conns[0].usual {
 		return false
@@ -128,13 +128,19 @@ func (l *lane) take(u *user, f *flight, due time.Time) bool {
 	if failed != nil || err != nil {
 		return false
 	}
-	r := &ride{pending: pending{u: u, f: f, due: due}, fd: fd, fresh: true}
-	// It can be written to, so the lane hears of it at once.
-	if l.enter(r, unix.EPOLLOUT) != nil {
+	r := &ride{pending: pending{f: f, due: due}, u: u, fd: fd, fresh: true}
+	// It can be written to, so the lane hears of it at once. A full one, whose server does not read, would not wake the lane,
+	// which then would not see that the time is up.
+	if !writable(fd) || l.enter(r, unix.EPOLLOUT) != nil {
 		unix.Close(fd)
 		return false
 	}
 	return true
+}
+
+func writable(fd int) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return n == 1
 }
 
 func (l *lane) enter(r *ride, events uint32) error {
@@ -196,7 +202,7 @@ func (l *lane) serve(r *ride) {
 	if r.fresh {
 		r.fresh = false
 		if err := l.listen(r, unix.EPOLL_CTL_MOD, unix.EPOLLIN); err != nil {
-			l.goOn(r, nil, err)
+			l.giveBack(r, nil, err)
 			return
 		}
 		l.send(r)
@@ -207,16 +213,16 @@ func (l *lane) serve(r *ride) {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil:
-		l.goOn(r, nil, os.NewSyscallError("read", err))
+		l.giveBack(r, nil, os.NewSyscallError("read", err))
 		return
 	case n == 0:
-		l.goOn(r, nil, io.EOF)
+		l.giveBack(r, nil, io.EOF)
 		return
 	}
 	if r.left == 0 {
 		var ok bool
 		if r.status, r.left, ok = skim(l.buffer[:n]); !ok {
-			l.goOn(r, bytes.Clone(l.buffer[:n]), nil)
+			l.giveBack(r, bytes.Clone(l.buffer[:n]), nil)
 			return
 		}
 	}
@@ -240,9 +246,12 @@ func (l *lane) send(r *ride) {
 		return
 	}
 	request := r.u.s.first.raw
-	if n, _ := unix.Write(r.fd, request); n < len(request) { // the client tries again, and sees the failure
+	switch n, err := unix.Write(r.fd, request); {
+	case err != nil && err != unix.EAGAIN && err != unix.EINTR:
+		l.giveBack(r, nil, os.NewSyscallError("write", err)) // a socket says only once what happened to it
+	case n < len(request):
 		r.unsent = request[max(n, 0):]
-		l.goOn(r, nil, nil)
+		l.giveBack(r, nil, nil)
 	}
 }
 
@@ -254,8 +263,8 @@ func (l *lane) leave(r *ride) {
 	_ = l.listen(r, unix.EPOLL_CTL_DEL, 0)
 }
 
-// goOn gives a client its connection back, with the request on its way, what came of the answer, and how the reading ended.
-func (l *lane) goOn(r *ride, begun []byte, ended error) {
+// giveBack gives a client its connection back, with the request on its way, what came of the answer, and how the reading ended.
+func (l *lane) giveBack(r *ride, begun []byte, ended error) {
 	l.leave(r)
 	l.g.running.Go(func() {
 		w := l.g.sender.way.(*wire)
@@ -297,6 +306,6 @@ func (l *lane) expire() {
 	}
 	l.mu.Unlock()
 	for _, r := range late {
-		l.goOn(r, nil, os.ErrDeadlineExceeded)
+		l.giveBack(r, nil, os.ErrDeadlineExceeded)
 	}
 }

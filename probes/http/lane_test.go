@@ -40,6 +40,9 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 		return func(c net.Conn) bool { say(c); return false }
 	}
 	const declared = "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"
+	// As long as what a reader takes at once, so that what follows is not in the reader any more.
+	padded := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nPad: %s\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+	padded = fmt.Sprintf(padded, strings.Repeat("x", 4096-len(padded)+len("%s")))
 	for name, odd := range map[string]struct {
 		answer func(net.Conn) (goOn bool)
 		reason string // "" for a good answer
@@ -52,6 +55,7 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 		"announced":                   {say("HTTP/1.1 103 Early Hints\r\n\r\n" + usual), ""},
 		"the last, says so":           {last(say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")), ""},
 		"more than it says":           {last(say(usual + "!")), ""},
+		"one more than asked for":     {say(padded + "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"), ""},
 		"until the end":               {last(say("HTTP/1.1 200 OK\r\n\r\nok")), ""},
 		"no answer":                   {last(say()), reasonClosed},
 		"half a header":               {last(say("HTTP/1.1 200 OK\r\nCont")), "not HTTP"},
@@ -87,14 +91,24 @@ func TestALaneCountsAsAClientDoes(t *testing.T) {
 					}
 				})
 				const clients = 16
-				s := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(clients), "timeout": value.DurationOf(100 * time.Millisecond)})
-				time.Sleep(200 * time.Millisecond)
+				timeout := 10 * time.Second
+				if odd.reason == reasonTimeout {
+					timeout = 500 * time.Millisecond
+				}
+				s := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(clients), "timeout": value.DurationOf(timeout)})
+				time.Sleep(100 * time.Millisecond)
+				for end := time.Now().Add(5 * time.Second); (all.Load() < 6*clients || odds.Load() <= clients) && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
 				g := s.(*generator)
 				if len(g.lanes) != lanes {
 					t.Errorf("%d lanes", len(g.lanes))
 				}
 				if err := s.Close(); err != nil {
 					t.Error(err)
+				}
+				if g.inFlight != 0 || g.oldest != nil {
+					t.Errorf("%d requests are on their way after the end", g.inFlight)
 				}
 				_, m := s.Next()
 				w, expected := m.(*window), int(odds.Load())
@@ -138,7 +152,7 @@ func TestInTheLane(t *testing.T) {
 		}
 	})
 	withLanes(t, 2)
-	g := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(10), "timeout": value.DurationOf(100 * time.Millisecond)}).(*generator)
+	g := startLoad(t, args{"url": str("http://" + address), "concurrency": value.NumberOf(10), "timeout": value.DurationOf(300 * time.Millisecond)}).(*generator)
 	riding := func() (n int) {
 		for _, l := range g.lanes {
 			l.mu.Lock()
@@ -147,15 +161,38 @@ func TestInTheLane(t *testing.T) {
 		}
 		return n
 	}
-	for n, end := 0, time.Now().Add(5*time.Second); n < 10; n = riding() {
-		if time.Now().After(end) {
-			t.Fatalf("%d of 10 are in a lane", n)
+	wait := func(n int) {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Second); riding() != n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d of 10 are in a lane, not %d", riding(), n)
+			}
 		}
-		time.Sleep(time.Millisecond)
 	}
+	wait(10)
 	mute.Store(true)
-	time.Sleep(150 * time.Millisecond)
-	if n := riding(); n > 0 {
-		t.Errorf("%d wait in a lane beyond their time", n)
+	wait(0)
+}
+
+// A request whose server reads nothing ends at its timeout. A lane would hear nothing of a connection that is full.
+func TestALaneTakesNoFullConnection(t *testing.T) {
+	withLanes(t, 1)
+	address := rawServer(t, func(c net.Conn) { <-t.Context().Done(); c.Close() })
+	g := startLoad(t, args{"url": str("http://" + address)}).(*generator)
+	c, err := g.sender.way.(*wire).dial(g.sender.first, time.Now().Add(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
 	}
+	c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for err == nil {
+		_, err = c.Write(make([]byte, 64<<10))
+	}
+	c.usual = true
+	u := g.sender.newUser()
+	u.keep(c, true)
+	f, due := g.begin()
+	if g.lanes[0].take(u, f, due) || len(u.conns) != 1 {
+		t.Error("the lane has taken it")
+	}
+	g.land(f, 0, net.ErrClosed)
 }

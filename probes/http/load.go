@@ -325,13 +325,13 @@ func (g *generator) launch(start time.Time) bool {
 }
 
 // client is one client of the closed model, until the lane takes it over, if there is one. It goes on with a request, if
-// there is one.
+// there is one, even when the load has ended: somebody must say how that request ended.
 func (g *generator) client(l *lane, u *user, p *pending) {
 	const shortest, longest = 10 * time.Millisecond, 100 * time.Millisecond
 	pause := shortest
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for g.ctx.Err() == nil {
+	for p != nil || g.ctx.Err() == nil {
 		var f *flight
 		var status int
 		var err error

@@ -127,7 +127,7 @@ func (c *connection) exchange(raw []byte, request *http.Request, header bool, de
 		status, ok, err := c.skim()
 		c.usual = ok && c.post != nil
 		if ok || err != nil {
-			return answer{status: status}, c.reader.Buffered() == 0, err
+			return answer{status: status}, c.empty(), err
 		}
 		raw = nil
 	}
@@ -143,8 +143,11 @@ func (c *connection) finish(raw []byte, request *http.Request) (a answer, reusab
 	}
 	_, err = io.Copy(io.Discard, response.Body)
 	response.Body.Close()
-	return answer{response.StatusCode, response.Header}, !response.Close && c.reader.Buffered() == 0 && response.StatusCode >= 200, err
+	return answer{response.StatusCode, response.Header}, !response.Close && c.empty() && response.StatusCode >= 200, err
 }
+
+// empty tells that nothing is left of what was read: behind an answer, that is something else.
+func (c *connection) empty() bool { return c.reader.Buffered() == 0 && len(c.prefix) == 0 }
 
 // ask sends a request and waits for the answer to come. To wait before a first attempt to read, which would find nothing,
 // saves one system call in four.

@@ -212,8 +212,6 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	}
 	if s.Stdin != "" {
 		cmd.Stdin = strings.NewReader(s.Stdin)
-	} else if null, err := noInput(); err == nil {
-		cmd.Stdin = null
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = drainCut // for what still holds its standard input
@@ -267,9 +265,6 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	}
 	return r, cause
 }
-
-// noInput is what a command without input reads: one for all, as os/exec would open it anew for each.
-var noInput = sync.OnceValues(func() (*os.File, error) { return os.Open(os.DevNull) })
 
 func startError(s Spec, err error) error {
 	why := "cannot be started"

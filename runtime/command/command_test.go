@@ -286,3 +286,23 @@ func TestACommandIsNotSparedFromTheOOMKillerAsWeAre(t *testing.T) {
 		t.Error("it is told in its environment")
 	}
 }
+
+// A lock on a file belongs to whoever opened it (flock(2)): one that a command takes on its standard input ends with it.
+func TestWhatACommandDoesToItsInputEndsWithIt(t *testing.T) {
+	if _, err := exec.LookPath("flock"); err != nil {
+		t.Skip(err)
+	}
+	if r := mustRun(t, sh(t, "flock -s -w 5 0 && echo locked")); r.Stdout != "locked\n" {
+		t.Fatal(r)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for end := time.Now().Add(5 * time.Second); syscall.Flock(int(null.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the lock is held beyond the command's end")
+		}
+	}
+}

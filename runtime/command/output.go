@@ -58,7 +58,7 @@ func (o *output) closeTheirs() {
 	}
 }
 
-// noPidfd is how often a process is looked at where the kernel has no pidfd_open(2), which came with Linux 5.3, or forbids it.
+// noPidfd is how often a process is looked at that was started without a pidfd: before Linux 5.4, or where they are forbidden.
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped.
@@ -113,10 +113,8 @@ func (o *output) read(process int, most time.Duration) (exited bool) {
 		if fds[i+1].Revents == 0 {
 			continue
 		}
-		n, err := 0, error(nil)
-		if fds[i+1].Revents != unix.POLLHUP { // that alone is the end
-			n, err = to.read(o.ours[i])
-		}
+		// POLLHUP alone is not the end: the kernel looks first for data, then for writers, and in between one can write and go.
+		n, err := to.read(o.ours[i])
 		if n <= 0 && !errors.Is(err, unix.EINTR) {
 			unix.Close(o.ours[i])
 			o.ours[i] = -1

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -28,6 +29,23 @@ func TestAnExitIsSeenWithoutAPidfd(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it was reaped before: %v", err)
+	}
+}
+
+func TestOutputIsReadWithoutAPidfd(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "echo a; sleep 0.05; echo b >&2")
+	out, err := openOutput(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.readUntilExit(&os.Process{Pid: cmd.Process.Pid})
+	out.readFor(drain)
+	if err := cmd.Wait(); err != nil || out.stdout.text() != "a\n" || out.stderr.text() != "b\n" || out.open() {
+		t.Errorf("%v, %q, %q", err, out.stdout.text(), out.stderr.text())
 	}
 }
 
