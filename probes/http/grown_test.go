@@ -214,50 +214,48 @@ func TestABodyFromAFile(t *testing.T) {
 	}
 }
 
-// runLoadFor runs a load until it made so many requests, however slow the machine is, and counts its connections.
-func runLoadFor(t *testing.T, requests int, a args, connections *atomic.Int64) *window {
+// runLoadFor runs a load until it made so many requests, however slow the machine is.
+func runLoadFor(t *testing.T, requests int, a args) *window {
 	t.Helper()
-	connections.Store(0)
 	_, w := runLoadUntil(t, a, func(w *window) bool { return w.requests >= requests && w.elapsed > 300*time.Millisecond })
 	return w
 }
 
 func TestHTTP2SharesConnections(t *testing.T) {
 	for _, secure := range []bool{true, false} {
-		var old, now, most atomic.Int64
-		url, connections := serveHTTP(t, secure, withHTTP2, func(w http.ResponseWriter, r *http.Request) {
-			if r.ParseForm() != nil { // its body was cut off: the load ended
-				return
-			}
-			if r.ProtoMajor != 2 || r.FormValue("item") != "tea" || r.Host != "shop.test" {
-				old.Add(1)
-			}
-			for n := now.Add(1); ; {
-				if m := most.Load(); n <= m || most.CompareAndSwap(m, n) {
-					break
+		// Each load has a server of its own: one that is slow to let go of its last requests would count them for the next.
+		var old atomic.Int64
+		serve := func() (url value.Value, connections *atomic.Int64, g *gauge) {
+			g = &gauge{}
+			address, connections := serveHTTP(t, secure, withHTTP2, func(w http.ResponseWriter, r *http.Request) {
+				if r.ParseForm() != nil { // its body was cut off: the load ended
+					return
 				}
-			}
-			defer now.Add(-1)
-			time.Sleep(10 * time.Millisecond)
-			io.WriteString(w, strings.Repeat("x", 10_000))
-		})
-		a := args{"url": str(url), "http2": value.BoolOf(true), "insecure": value.BoolOf(true), "form": mapOf("item", "tea"), "headers": mapOf("host", "shop.test")}
+				if r.ProtoMajor != 2 || r.FormValue("item") != "tea" || r.Host != "shop.test" {
+					old.Add(1)
+				}
+				g.enter()
+				defer g.leave()
+				time.Sleep(10 * time.Millisecond)
+				io.WriteString(w, strings.Repeat("x", 10_000))
+			})
+			return str(address), connections, g
+		}
+		a := args{"http2": value.BoolOf(true), "insecure": value.BoolOf(true), "form": mapOf("item", "tea"), "headers": mapOf("host", "shop.test")}
 		for clients, want := range map[float64]int64{4: 1, 10: 3} { // four streams a connection
-			for now.Load() > 0 { // the handlers of the load before
-				time.Sleep(5 * time.Millisecond)
-			}
-			most.Store(0)
-			a["concurrency"] = value.NumberOf(clients)
-			w := runLoadFor(t, 10, a, connections)
+			url, connections, g := serve()
+			a["url"], a["concurrency"] = url, value.NumberOf(clients)
+			w := runLoadFor(t, 10, a)
 			if n := connections.Load(); n > want+1 || n == 0 || w.requests < 10 || old.Load() > 0 || w.errors > 0 {
 				t.Errorf("secure %v: %d connections for %v clients, %d requests, %d not as sent, failures %v", secure, n, clients, w.requests, old.Load(), w.failures)
 			}
-			if n := most.Load(); n > int64(clients) {
+			if n := g.most.Load(); n > int64(clients) {
 				t.Errorf("%v clients had %d requests in flight", clients, n)
 			}
 		}
-		a["keepalive"] = value.BoolOf(false)
-		w := runLoadFor(t, 5, a, connections)
+		url, connections, _ := serve()
+		a["url"], a["keepalive"] = url, value.BoolOf(false)
+		w := runLoadFor(t, 5, a)
 		if n := int(connections.Load()); n < w.requests || w.requests < 5 || w.errors > 0 {
 			t.Errorf("%d connections for %d requests, failures %v", n, w.requests, w.failures)
 		}
