@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"chaos/probes/host"
+	"chaos/runtime/event"
 )
 
 // state is how a made-up machine is. Shares are of the time, rates are per second.
@@ -22,10 +24,11 @@ type state struct {
 	log                           string // a message of the kernel
 }
 
-// machine shows itself in files, whose counters go on until the test ends.
-func machine(t *testing.T, s state) host.Root {
+// machine shows itself in files, whose counters go on until the test ends. What happens once, happens when it is told to: before
+// somebody looks it would not count.
+func machine(t *testing.T, s state) (root host.Root, happen func()) {
 	dir := t.TempDir()
-	root := host.Root{Proc: filepath.Join(dir, "proc"), Sys: filepath.Join(dir, "sys"), Dev: filepath.Join(dir, "dev")}
+	root = host.Root{Proc: filepath.Join(dir, "proc"), Sys: filepath.Join(dir, "sys"), Dev: filepath.Join(dir, "dev")}
 	for _, folder := range []string{"proc/1/net", "proc/pressure", "sys/block/vda/device", "sys/class/block", "dev"} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
 			t.Fatal(err)
@@ -42,8 +45,13 @@ func machine(t *testing.T, s state) host.Root {
 	}
 	said := s.log == ""
 	begun := time.Now()
+	var happened atomic.Bool
 	write := func() {
-		if !said && time.Since(begun) > 300*time.Millisecond {
+		killed := 0
+		if happened.Load() {
+			killed = s.killed
+		}
+		if !said && happened.Load() {
 			said = true
 			if err := os.WriteFile(kmsg, []byte("3,1,1,-;"+s.log+"\n"), 0o644); err != nil {
 				t.Error(err)
@@ -57,7 +65,7 @@ func machine(t *testing.T, s state) host.Root {
 		for name, text := range map[string]string{
 			"proc/stat":            fmt.Sprintf("cpu  %d 0 0 %d 0 0 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\n", counted(100*s.busy), counted(100*(1-s.busy))),
 			"proc/meminfo":         fmt.Sprintf("MemTotal: 1000 kB\nMemFree: 10 kB\nMemAvailable: %d kB\nBuffers: 1 kB\nCached: 1 kB\nSReclaimable: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n", 10*s.memoryFree),
-			"proc/vmstat":          fmt.Sprintf("pswpin 0\npswpout 0\noom_kill %d\n", s.killed*min(int(seconds*5), 1)),
+			"proc/vmstat":          fmt.Sprintf("pswpin 0\npswpout 0\noom_kill %d\n", killed),
 			"proc/pressure/cpu":    waits(s.cpuWaits),
 			"proc/pressure/memory": waits(s.memoryWaits),
 			"proc/pressure/io":     waits(s.ioWait),
@@ -91,7 +99,7 @@ func machine(t *testing.T, s state) host.Root {
 			}
 		}
 	}()
-	return root
+	return root, func() { happened.Store(true) }
 }
 
 func TestResourcesTellWhatTheMachineIsShortOf(t *testing.T) {
@@ -114,9 +122,18 @@ func TestResourcesTellWhatTheMachineIsShortOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			reg := registriesIn(host.In(machine(t, c.state))...)
+			root, happen := machine(t, c.state)
+			reg := registriesIn(host.In(root)...)
 			script := "use \"std/resources\"\nexperiment \"x\" {\n steady { settle: 20s; expect " + c.expect + " }\n}"
-			exit, failed := runWith(t, reg, script, map[string]string{"resources.period": "400ms"})
+			looks := "resources.oom"
+			if c.state.log != "" {
+				looks = "resources.disk_log"
+			}
+			exit, failed := runWith(t, reg, script, map[string]string{"resources.period": "400ms"}, func(e event.Event) {
+				if s, ok := e.Data.(event.Sample); ok && s.Probe == looks {
+					happen()
+				}
+			})
 			if exit != 0 {
 				t.Errorf("exit %d, %s", exit, strings.Join(failed, "; "))
 			}

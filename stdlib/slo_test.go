@@ -48,23 +48,31 @@ func TestSLO(t *testing.T) {
 	server.WaitFor(t, `rate(http_requests_total{code="200"}[2s]) > 0`)
 
 	limit := "300ms"
-	// Each expect is judged until it holds, or until settle has passed.
+	// Each expect is judged until it holds, or until settle has passed. Where a busy machine was late with a scrape, there is
+	// no current sample for a moment, which says nothing about the module: it is judged again.
 	judge := func(what string, exit int, settle string, failing string, expects ...string) {
 		t.Helper()
-		got, failed := run(t, `use "std/slo"
+		script := `use "std/slo"
 param at: string
 experiment "the shop keeps its promise" {
   probe brief = slo.availability_of("", over: 2s, at: at) every 200ms
   probe timely = slo.in_time_of("", bound: slo.limit, over: 2s, at: at) every 200ms
   probe burning = slo.burn_of("", over: 2s, at: at) every 200ms
   steady {
-    settle: `+settle+`
-    expect `+strings.Join(expects, "\n    expect ")+`
+    settle: ` + settle + `
+    expect ` + strings.Join(expects, "\n    expect ") + `
   }
-}`, map[string]string{
+}`
+		params := map[string]string{
 			"slo.server": server.URL(), "at": server.URL(), "slo.labels": `job="shop"`, "slo.window": "2s", "slo.limit": limit, "slo.period": "200ms", "slo.limit_objective": "90%",
-		})
-		if got != exit || !strings.Contains(strings.Join(failed, "\n"), failing) {
+		}
+		got, failed := run(t, script, params)
+		as := func() bool { return got == exit && strings.Contains(strings.Join(failed, "\n"), failing) }
+		for end := time.Now().Add(20 * time.Second); !as() && strings.Contains(strings.Join(failed, "\n"), "there is no current sample") && time.Now().Before(end); {
+			time.Sleep(100 * time.Millisecond)
+			got, failed = run(t, script, params)
+		}
+		if !as() {
 			t.Errorf("%s: exit %d, %q", what, got, failed)
 		}
 	}
@@ -89,5 +97,6 @@ experiment "the shop keeps its promise" {
 
 	shop.Close()
 	server.WaitFor(t, "up == 0")
-	judge("nobody there to be judged", 3, "1ms", "the series of `http_requests_total", "slo.available")
+	// While the window holds samples, and also when it holds none any more.
+	judge("nobody there to be judged", 3, "1ms", "of `http_requests_total", "slo.available")
 }

@@ -95,7 +95,8 @@ func run(t *testing.T, text string, params map[string]string) (exit int, failed 
 	return runWith(t, registries(), text, params)
 }
 
-func runWith(t *testing.T, reg runtime.Registries, text string, params map[string]string) (exit int, failed []string) {
+// runWith shows each event of the run to those who want to see them.
+func runWith(t *testing.T, reg runtime.Registries, text string, params map[string]string, shown ...func(event.Event)) (exit int, failed []string) {
 	t.Helper()
 	script := checked(t, text)
 	bound, ds := check.Bind(script, script.Params, check.Given{Flags: params})
@@ -106,6 +107,9 @@ func runWith(t *testing.T, reg runtime.Registries, text string, params map[strin
 	res, err := runtime.New(runtime.Options{
 		Script: script, Registries: reg, Params: bound.Params, Seed: 1, Dir: dir, RunsDir: dir,
 		Sinks: []event.Sink{event.SinkFunc(func(e event.Event) {
+			for _, show := range shown {
+				show(e)
+			}
 			if c, ok := e.Data.(event.CheckJudged); ok && c.Result != "held" {
 				failed = append(failed, fmt.Sprint(c.Text, c.Operands))
 			}

@@ -52,7 +52,7 @@ func disk(t *testing.T, size string, mkfs ...string) string {
 	}
 	t.Cleanup(func() {
 		// An ended process may take a moment to let go.
-		faulttest.Within(t, 5*time.Second, "the file system is unmounted", func() bool { return unix.Unmount(at, 0) == nil })
+		faulttest.Within(t, 20*time.Second, "the file system is unmounted", func() bool { return unix.Unmount(at, 0) == nil })
 	})
 	return at
 }

@@ -114,7 +114,7 @@ func TestLoadEndsAtTheFloor(t *testing.T) {
 	if err := unix.Fallocate(int(file.Fd()), 0, 0, space(t, dir).Available-floor(space(t, dir))/2); err != nil {
 		t.Fatal(err)
 	}
-	faulttest.Within(t, 5*time.Second, "the load has ended", func() bool { got, _ := f.Last(); return got == actions.No })
+	faulttest.Within(t, 20*time.Second, "the load has ended", func() bool { got, _ := f.Last(); return got == actions.No })
 	if _, detail := f.Last(); !strings.Contains(detail, "it ended by itself: ") || !strings.Contains(detail, "the floor is ") {
 		t.Error(detail)
 	}
@@ -139,8 +139,8 @@ func TestFillGivesBackAtTheFloor(t *testing.T) {
 	if err := unix.Fallocate(int(file.Fd()), 0, 0, space(t, dir).Available-least/2); err != nil {
 		t.Fatal(err)
 	}
-	faulttest.Within(t, 5*time.Second, "it has given back", func() bool { return space(t, dir).Available >= least })
-	faulttest.Within(t, 5*time.Second, "it is said", func() bool {
+	faulttest.Within(t, 20*time.Second, "it has given back", func() bool { return space(t, dir).Available >= least })
+	faulttest.Within(t, 20*time.Second, "it is said", func() bool {
 		effect, detail := f.Last()
 		return effect == actions.Yes && strings.HasPrefix(detail, "it gave back ")
 	})

@@ -217,7 +217,7 @@ func TestDescriptorsOfTheMachine(t *testing.T) {
 		t.Errorf("%d files are open, before %d", now, before)
 	}
 	faults.Revert(t, e, led.Undos(), actions.Gone)
-	faulttest.Within(t, 5*time.Second, "the files are closed", func() bool { now, _, _ := stress.OpenFiles(); return now < before+count/2 })
+	faulttest.Within(t, 20*time.Second, "the files are closed", func() bool { now, _, _ := stress.OpenFiles(); return now < before+count/2 })
 	if effect, detail := f.Last(); effect != actions.No {
 		t.Error(effect, detail)
 	}

@@ -98,11 +98,11 @@ func (in stressArgs) inject(ctx context.Context, e env.Env, led actions.Ledger, 
 	if in.Rate != nil {
 		rate = float64(*in.Rate)
 	}
-	begun := time.Now()
 	s, err := stress.Start{Action: "memory.stress", Kind: "memory", Parameters: stress.Memory{Size: size, Floor: floor, Rate: rate}}.Run(ctx, e, led)
 	if err != nil {
 		return actions.Fault{}, err
 	}
+	begun := time.Now() // it grows from its own start on, and the helper before it may have had to be started too
 	if rate == 0 {
 		if err := s.Full(ctx); err != nil {
 			return actions.Fault{}, err

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 
 	"chaos/actions"
 	"chaos/runtime/stress/faulttest"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { faulttest.Main(m, Register) }
@@ -115,15 +118,22 @@ func silent(t *testing.T, at string) {
 func TestInUse(t *testing.T) {
 	e := faulttest.Env(t)
 	script := filepath.Join(e.Dir, "holder.py")
-	os.WriteFile(script, []byte("import socket, sys, time\nk = socket.SOCK_STREAM if sys.argv[2] == 'tcp' else socket.SOCK_DGRAM\ns = socket.socket(socket.AF_INET, k); s.bind(('0.0.0.0', int(sys.argv[1])))\nif sys.argv[2] == 'tcp': s.listen()\ntime.sleep(1000)"), 0o600)
+	os.WriteFile(script, []byte("import socket, sys, time\nk = socket.SOCK_STREAM if sys.argv[2] == 'tcp' else socket.SOCK_DGRAM\ns = socket.socket(socket.AF_INET, k); s.bind(('0.0.0.0', int(sys.argv[1])))\nif sys.argv[2] == 'tcp': s.listen()\nprint('up', flush=True)\ntime.sleep(1000)"), 0o600)
 	for _, protocol := range []string{"tcp", "udp"} {
 		port := freePort(t)
 		cmd := exec.Command("python3", script, port, protocol)
+		said, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		faulttest.Within(t, 10*time.Second, "the holder is up", func() bool { return !free(protocol, "127.0.0.1:"+port) })
+		// Between bind and listen nobody else can have the port, and nobody is seen to have it.
+		if up, err := bufio.NewReader(said).ReadString('\n'); up != "up\n" {
+			t.Fatalf("the holder says %q, %v", up, err)
+		}
 		p, err := faults.Plan(t, e, "network.occupy", faulttest.Args{"port": port, "protocol": protocol})
 		if err != nil || !strings.Contains(p.Does, "in use now by process") || !strings.Contains(p.Does, "python3") {
 			t.Errorf("%s %v", p.Does, err)
@@ -133,6 +143,29 @@ func TestInUse(t *testing.T) {
 		faulttest.Wants(t, err, "is in use already by process", "python3", "end that first")
 		faults.Revert(t, e, led.Undos(), actions.Gone)
 	}
+}
+
+// Who has bound a port and does not listen is in no list of the kernel, whoever asks.
+func TestInUseByWhoDoesNotListen(t *testing.T) {
+	e := faulttest.Env(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := faults.Plan(t, e, "network.occupy", faulttest.Args{"port": fmt.Sprint(name.(*unix.SockaddrInet4).Port), "address": "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Inject(t.Context(), &faulttest.Ledger{})
+	faulttest.Wants(t, err, "is in use already by a process that does not listen there, or not yet; end that first")
 }
 
 func TestIntendedOnly(t *testing.T) {

@@ -72,9 +72,12 @@ func (p port) take(fd int) error {
 	}
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		who, _ := p.holder()
-		if who == "" {
-			who = "a process that this user may not look into"
+		who, err := p.holder()
+		switch {
+		case err != nil:
+			who = "a process that cannot be told: " + err.Error()
+		case who == "": // which the kernel does not list
+			who = "a process that does not listen there, or not yet"
 		}
 		return fmt.Errorf("%s is in use already by %s; end that first, or choose another port", p, who)
 	case errors.Is(err, unix.EACCES):

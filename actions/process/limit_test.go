@@ -82,7 +82,7 @@ func cgroupsOrSkip(t *testing.T) {
 func family(t *testing.T) target.Identity {
 	t.Helper()
 	id := prey(t, "sleep 1000 & wait; exit 0", "family")
-	within(t, 5*time.Second, "a child", func() bool { list, _ := target.Descendants(id.Pid()); return len(list) == 1 && list[0].Comm == "sleep" })
+	within(t, 20*time.Second, "a child", func() bool { list, _ := target.Descendants(id.Pid()); return len(list) == 1 && list[0].Comm == "sleep" })
 	list, _ := target.Descendants(id.Pid())
 	child := list[0].Identity()
 	t.Cleanup(func() { child.Signal(unix.SIGKILL) })
@@ -134,12 +134,13 @@ func TestLimitBites(t *testing.T) {
 	f, led := faults.Inject(t, e, "process.limit", faulttest.Args{"pid": id.ID, "cpu": "20%"})
 	faulttest.Effect(t, f, actions.Yes)
 	before, _ := stress.Used(id.Pid())
-	begun := time.Now()
+	begun, idle := time.Now(), stress.Idle()
 	time.Sleep(1500 * time.Millisecond)
 	after, _ := stress.Used(id.Pid())
 	got := float64(after-before) / float64(time.Since(begun))
+	spare := stress.Idle()-idle > time.Since(begun)/10 // else it had less for another reason than its limit
 	t.Logf("cpu: 20%% asked, %.1f%% got", got*100)
-	if got < 0.10 || got > 0.27 {
+	if got < 0.10 && spare || got <= 0 || got > 0.27 {
 		t.Errorf("cpu: %.1f%% of 20%%", got*100)
 	}
 	faults.Revert(t, e, led.Undos(), actions.Gone)
@@ -160,7 +161,7 @@ func TestLimitBites(t *testing.T) {
 	forker := prey(t, `read go; for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done 2>/dev/null; wait`)
 	_, led = faults.Inject(t, e, "process.limit", faulttest.Args{"pid": forker.ID, "pids": "4"})
 	os.WriteFile("/proc/"+forker.ID+"/fd/0", []byte("\n"), 0)
-	time.Sleep(300 * time.Millisecond)
+	within(t, 20*time.Second, "it has started what it may", func() bool { return !forker.Alive() })
 	var group cgroup.Group
 	if err := json.Unmarshal(led.Undos()[0].Args, &group); err != nil || len(group.Parts) != 1 {
 		t.Fatal(group, err)
@@ -188,7 +189,7 @@ func TestLimitOfTheNewborn(t *testing.T) {
 	_, led := faults.Inject(t, e, "process.limit", faulttest.Args{"pid": id.ID, "cpu": "50%", "pids": "50"})
 	os.WriteFile("/proc/"+id.ID+"/fd/0", []byte("\n"), 0)
 	var orphan target.Identity
-	within(t, 5*time.Second, "an orphan", func() bool {
+	within(t, 20*time.Second, "an orphan", func() bool {
 		data, _ := os.ReadFile(filepath.Join(e.Dir, "orphan"))
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 		p, err := target.ReadProcess(pid)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,15 +31,22 @@ func TestMain(m *testing.M) {
 	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	code := m.Run()
-	all, _ := target.Descendants(os.Getpid())
-	for _, p := range all {
-		if !p.Zombie() {
-			fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
-			p.Identity().Signal(unix.SIGKILL)
-			code = 1
-		}
+	// What was just told to end may need a moment.
+	left := leftover()
+	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = leftover() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, p := range left {
+		fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
+		p.Identity().Signal(unix.SIGKILL)
+		code = 1
 	}
 	os.Exit(code)
+}
+
+func leftover() []target.Process {
+	all, _ := target.Descendants(os.Getpid())
+	return slices.DeleteFunc(all, target.Process.Zombie)
 }
 
 // ledger keeps records in memory.
@@ -178,6 +186,12 @@ func victim(t *testing.T, script string, words ...string) target.Identity {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if p, err := target.ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
+			break
+		}
+	}
 	id, err := target.ProcessIdentity(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

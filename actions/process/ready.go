@@ -114,6 +114,9 @@ func (r ready) await(ctx context.Context, p *hold.Process, within time.Duration)
 			last = err
 		}
 		s := p.State()
+		if limit.Err() != nil {
+			s = p.Settled() // that it has ended says more than that it is late
+		}
 		switch {
 		case err == nil && s.Running:
 			return nil

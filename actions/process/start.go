@@ -195,7 +195,7 @@ func (in startArgs) inject(ctx context.Context, e env.Env, led actions.Ledger, c
 		Result: value.HandleOf(p),
 		Note:   note(s),
 		Effect: func(context.Context) (actions.Effect, string) {
-			switch s := p.State(); {
+			switch s := p.Settled(); {
 			case s.Running:
 				return actions.Yes, note(s)
 			case s.GaveUp:

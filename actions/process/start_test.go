@@ -131,23 +131,23 @@ func TestNotReady(t *testing.T) {
 	e := setting(t)
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	sh := func(script string, more args) args {
-		a := args{"command": text("sh"), "args": texts("-c", script), "ready": text(address), "ready_within": value.DurationOf(300 * time.Millisecond)}
+		a := args{"command": text("sh"), "args": texts("-c", script), "ready": text(address), "ready_within": value.DurationOf(time.Second)}
 		for k, v := range more {
 			a[k] = v
 		}
 		return a
 	}
-	_, led, err := act(t, e, "process.start", sh("echo cannot bind >&2; exit 7", nil))
+	_, led, err := act(t, e, "process.start", sh("echo cannot bind >&2; exit 7", args{"ready_within": value.DurationOf(20 * time.Second)}))
 	wants(t, err, "did not become ready", "exit code 7", "cannot bind")
 	revert(t, e, led)
 	_, led, err = act(t, e, "process.start", sh("echo waiting >&2; exec sleep 1000", nil))
-	wants(t, err, "did not become ready within 300ms", "refused", "waiting")
+	wants(t, err, "did not become ready within 1s", "refused", "waiting")
 	if n := len(e.Hold.Pids()); n != 1 {
 		t.Errorf("what did not become ready is left: %d processes", n)
 	}
 	revert(t, e, led)
 	_, led, err = act(t, e, "process.start", sh("echo again >&2; exit 1", args{
-		"restart": value.BoolOf(true), "restart_delay": value.DurationOf(time.Millisecond), "start_limit": value.NumberOf(2), "ready_within": value.DurationOf(5 * time.Second),
+		"restart": value.BoolOf(true), "restart_delay": value.DurationOf(time.Millisecond), "start_limit": value.NumberOf(2), "ready_within": value.DurationOf(20 * time.Second),
 	}))
 	wants(t, err, "gave up: 2 starts within 10s", "again\nagain")
 	revert(t, e, led)
@@ -174,9 +174,10 @@ func TestMissing(t *testing.T) {
 	effect(t, f, actions.Unknown)
 	revert(t, e, led)
 	must(t, e, "process.start", args{"command": text("./nap"), "args": texts("1000")})
-	if n, err := target.Count("./nap 1000"); n != 1 || err != nil {
-		t.Errorf("%d processes with the command line as written, %v", n, err)
-	}
+	within(t, 10*time.Second, "one process with the command line as written", func() bool {
+		n, err := target.Count("./nap 1000")
+		return n == 1 && err == nil
+	})
 }
 
 func TestOutputFilesOfTwo(t *testing.T) {

@@ -101,7 +101,7 @@ func planRestart(_ context.Context, e env.Env, in handleArgs) (actions.Plan, err
 			return actions.Fault{}, err
 		}
 		return actions.Fault{Note: note(p.State()), Effect: func(context.Context) (actions.Effect, string) {
-			s := p.State()
+			s := p.Settled()
 			switch {
 			case s.Running && (s.Pid != old.Pid || s.Start != old.Start):
 				return actions.Yes, note(s)

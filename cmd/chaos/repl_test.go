@@ -352,7 +352,8 @@ func TestThePromptIsThereAtOnce(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var took []time.Duration
-	for range 9 {
+	const most = 50 * time.Millisecond
+	for len(took) < 9 || len(took) < 50 && slices.Min(took) > most { // the quickest: others use the machine too
 		keys, path, shown := pty(t)
 		tty, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
 		if err != nil {
@@ -376,7 +377,7 @@ func TestThePromptIsThereAtOnce(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("from exec to prompt: median %v, all %v", took[len(took)/2], took)
-	if took[0] > 50*time.Millisecond {
-		t.Errorf("the quickest of %d starts took %v, more than 50ms", len(took), took[0])
+	if took[0] > most {
+		t.Errorf("the quickest of %d starts took %v, more than %v", len(took), took[0], most)
 	}
 }

@@ -98,14 +98,16 @@ func TestAStressorThatIsKilledMakesTheRunInconclusive(t *testing.T) {
 }
 `))
 	p.until("step_ended", "pid ")
-	killed := false
-	for _, pid := range p.living() {
-		if name, _ := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "comm")); string(name) == "chaos-stress\n" {
-			killed = syscall.Kill(pid, syscall.SIGKILL) == nil
+	waitFor(t, "a stressor to kill", func() bool {
+		for _, pid := range p.living() {
+			if name, _ := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "comm")); string(name) == "chaos-stress\n" {
+				return syscall.Kill(pid, syscall.SIGKILL) == nil
+			}
 		}
-	}
-	if code := p.code(); !killed || code != 5 {
-		t.Errorf("killed %v, exit %d", killed, code)
+		return false
+	})
+	if code := p.code(); code != 5 {
+		t.Errorf("exit %d", code)
 	}
 	if out := p.output.String(); !strings.Contains(out, "it had ended before it was undone: the stressor was ended by SIGKILL") || t.Failed() {
 		t.Error(out)

@@ -192,12 +192,17 @@ func TestLongFiles(t *testing.T) {
 	for i := range 40 {
 		fmt.Fprintf(&b, "experiment \"%d\" {\n  probe home = http.get(\"http://127.0.0.1/\")\n  steady {\n    expect home.ok\n  }\n}\n", i)
 	}
-	start := time.Now()
-	if _, ds := parse(b.String()); len(ds) > 0 {
-		t.Fatal(ds)
+	const most = 500 * time.Millisecond
+	took := time.Hour
+	for n := 0; n < 20 && took > most; n++ { // others use the machine too
+		start := time.Now()
+		if _, ds := parse(b.String()); len(ds) > 0 {
+			t.Fatal(ds)
+		}
+		took = min(took, time.Since(start))
 	}
-	if d := time.Since(start); d > 500*time.Millisecond {
-		t.Errorf("240 lines took %s", d)
+	if took > most {
+		t.Errorf("240 lines took %s", took)
 	}
 	for name, text := range map[string]string{
 		"one long line":          strings.Repeat("wait 1s; ", 20_000),

@@ -81,14 +81,21 @@ func serve(t *testing.T) *server {
 		}
 		w.WriteMsg(m)
 	})
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var udp net.PacketConn
+	var tcp net.Listener
+	for range 20 { // a port that is free for the one need not be for the other
+		var err error
+		if udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		s.address = udp.LocalAddr().String()
+		if tcp, err = net.Listen("tcp", s.address); err == nil {
+			break
+		}
+		udp.Close()
 	}
-	s.address = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", s.address)
-	if err != nil {
-		t.Fatal(err)
+	if tcp == nil {
+		t.Fatal("no port is free for both")
 	}
 	for _, d := range []*dns.Server{{PacketConn: udp, Handler: handler}, {Listener: tcp, Handler: handler}} {
 		up := make(chan struct{})
@@ -208,8 +215,9 @@ func TestATruncatedAnswerIsAskedForOverTCP(t *testing.T) {
 
 func TestNoAnswer(t *testing.T) {
 	s := serve(t)
+	asked := time.Now()
 	v, err := ask(t, context.Background(), s.address, "silent.test", "A", 200*time.Millisecond)
-	if l := v.Get("latency").Duration(); err != nil || v.Get("ok").Bool() || !v.Get("rcode").IsMissing() || l < 200*time.Millisecond || l > 2*time.Second ||
+	if l := v.Get("latency").Duration(); err != nil || v.Get("ok").Bool() || !v.Get("rcode").IsMissing() || l < 200*time.Millisecond || l > time.Since(asked) ||
 		v.Get("error").Text() != "no answer from "+s.address+" within 200ms" {
 		t.Errorf("silence is %s (%v)", v, err)
 	}
@@ -232,7 +240,7 @@ func TestNoAnswer(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	begun := time.Now()
-	if v, err := ask(t, ctx, s.address, "silent.test", "A", 0); !errors.Is(err, context.Canceled) || time.Since(begun) > time.Second {
+	if v, err := ask(t, ctx, s.address, "silent.test", "A", time.Minute); !errors.Is(err, context.Canceled) || time.Since(begun) > 20*time.Second {
 		t.Errorf("cancelled it is %s (%v) after %v", v, err, time.Since(begun))
 	}
 }

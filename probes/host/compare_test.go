@@ -106,7 +106,7 @@ func (c *comparison) rates(device string) {
 		return out
 	}
 	look()
-	for range 3 {
+	for range 6 { // the windows of the tools and ours begin apart, on a busy machine by more
 		time.Sleep(shortest)
 		var iostat, mpstat, mpstatCore, sar, vmstat map[string]float64
 		var all sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,6 +195,7 @@ func TestAWriterThatRotates(t *testing.T) {
 	l := follow(t, "")
 	const rounds, each = 20, 200
 	var wg sync.WaitGroup
+	var samples atomic.Int64
 	wg.Go(func() {
 		for i := range rounds {
 			f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -203,7 +205,9 @@ func TestAWriterThatRotates(t *testing.T) {
 			}
 			for j := range each {
 				if j == each/2 { // renamed while it is written to
-					time.Sleep(15 * time.Millisecond) // a rotation that is faster than the samples loses the file in between
+					// A rotation that is faster than the samples loses the file in between: one sample begins and ends before.
+					for n := samples.Load(); samples.Load() < n+2 && !t.Failed(); time.Sleep(time.Millisecond) {
+					}
 					if err := os.Rename(l.path, fmt.Sprintf("%s.%d", l.path, i)); err != nil {
 						t.Error(err)
 					}
@@ -224,6 +228,7 @@ func TestAWriterThatRotates(t *testing.T) {
 		if _, err := l.s.Sample(context.Background()); err != nil {
 			t.Fatal(err)
 		}
+		samples.Add(1)
 	}
 	l.want(rounds*each, fmt.Sprintf("ERROR %d", rounds*each-1))
 }

@@ -74,14 +74,18 @@ func (w *watch) take(context.Context) (Sample, error) {
 		return Sample{}, fmt.Errorf("%s matches %d processes: %s; narrow it to one", w.selector, len(found), strings.Join(list, ", "))
 	}
 	var out Sample
-	if h, ok := w.selector.Process.(*hold.Process); ok {
-		out = supervised(h.State())
-	}
 	var p target.Process
 	runs := len(found) == 1 && !found[0].Down() && w.same(found[0].Identity)
 	if runs {
 		p, err = found[0].Identity.Process()
 		runs = err == nil && !p.Zombie()
+	}
+	if h, ok := w.selector.Process.(*hold.Process); ok {
+		s := h.State()
+		if !runs {
+			s = h.Settled() // else it would not run, and nothing or an end before would say how that came
+		}
+		out = supervised(s)
 	}
 	if w.ends != nil {
 		out.OOM = w.ends.look(p, runs)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,15 +27,22 @@ func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	code := m.Run()
-	all, _ := target.Descendants(os.Getpid())
-	for _, p := range all {
-		if !p.Zombie() {
-			fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
-			p.Identity().Signal(unix.SIGKILL)
-			code = 1
-		}
+	// What was just told to end may need a moment.
+	left := leftover()
+	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = leftover() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, p := range left {
+		fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
+		p.Identity().Signal(unix.SIGKILL)
+		code = 1
 	}
 	os.Exit(code)
+}
+
+func leftover() []target.Process {
+	all, _ := target.Descendants(os.Getpid())
+	return slices.DeleteFunc(all, target.Process.Zombie)
 }
 
 func open(t *testing.T, name string, args map[string]value.Value) probes.Sampler {
@@ -71,6 +79,12 @@ func victim(t *testing.T, script string, words ...string) target.Identity {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if p, err := target.ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
+			break
+		}
+	}
 	id, err := target.ProcessIdentity(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +165,27 @@ func TestStateOfASupervisedProcess(t *testing.T) {
 	children[0].Identity().Signal(unix.SIGKILL)
 	within(t, 10*time.Second, "restarted", func() bool { v = sample(t, s); return v.Get("restarts").Float() == 1 && v.Get("running").Bool() })
 	if v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" || v.Get("pid").Float() == float64(id.Pid()) {
+		t.Error(v)
+	}
+}
+
+// That it is dead shows before its supervisor, who alone learns how it died, has said so: here he is late by 100 ms.
+func TestASampleOfTheDeadSaysHowItEnded(t *testing.T) {
+	p := supervisedProcess(t, false, "exec sleep 1000")
+	s := open(t, "process.state", map[string]value.Value{"process": value.HandleOf(p)})
+	id, _ := p.Identity()
+	helper := p.Mark().Helper
+	if err := helper.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn := func() { helper.Signal(unix.SIGCONT) }
+	defer goOn()
+	if err := id.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 10*time.Second, "it is dead", func() bool { return !id.Alive() })
+	time.AfterFunc(100*time.Millisecond, goOn)
+	if v := sample(t, s); v.Get("running").Bool() || v.Get("signal").IsMissing() || v.Get("signal").Text() != "KILL" || v.Get("exit_code").Float() != 137 {
 		t.Error(v)
 	}
 }

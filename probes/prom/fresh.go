@@ -236,13 +236,20 @@ func (c *client) empty(ctx context.Context) error {
 			continue
 		}
 		if r.matchers != "" {
-			if n, err := c.count(ctx, r.name); err == nil && n > 0 {
+			n, err := c.count(ctx, r.name)
+			if err != nil {
+				return said("none of `%s`", r.text)
+			}
+			if n > 0 {
 				return said("`%s` has %d, but none with %s", r.name, n, r.matchers)
 			}
 		}
-		names := c.similar(ctx, r.name)
-		if slices.Contains(names, r.name) {
-			return said("those of `%s` have ended, there is no current sample%s", r.text, c.down(ctx))
+		names, err := c.similar(ctx, r.name)
+		switch {
+		case err != nil: // who was not answered cannot say that there is no such metric
+			return said("none of `%s`", r.text)
+		case slices.Contains(names, r.name): // with whichever labels: those that match need never have been there
+			return said("those of `%s` have ended, there is no current sample%s", r.name, c.down(ctx))
 		}
 		hint := diag.DidYouMean(r.name, names)
 		if hint != "" {
@@ -262,16 +269,16 @@ func (c *client) count(ctx context.Context, selector string) (int, error) {
 }
 
 // similar lists the metrics whose names begin alike.
-func (c *client) similar(ctx context.Context, name string) []string {
+func (c *client) similar(ctx context.Context, name string) ([]string, error) {
 	stem, _, _ := strings.Cut(name, "_")
 	match := fmt.Sprintf(`{__name__=~"%s.*"}`, stem)
 	values, _, _, err := c.api.LabelValues(ctx, model.MetricNameLabel, []string{match}, time.Time{}, time.Time{})
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	out := make([]string, len(values))
 	for i, v := range values {
 		out[i] = string(v)
 	}
-	return out
+	return out, nil
 }

@@ -86,8 +86,9 @@ func fullListener(t *testing.T) string {
 func TestATimeoutKeepsTheTimeWaited(t *testing.T) {
 	address := fullListener(t)
 	a := map[string]value.Value{"address": value.StringOf(address), "timeout": value.DurationOf(200 * time.Millisecond)}
+	begun := time.Now()
 	v, err := sample(t, context.Background(), a)
-	if l := v.Get("latency").Duration(); err != nil || v.Get("ok").Bool() || l < 200*time.Millisecond || l > time.Second {
+	if l := v.Get("latency").Duration(); err != nil || v.Get("ok").Bool() || l < 200*time.Millisecond || l > time.Since(begun) {
 		t.Errorf("a silent listener is %s (%v)", v, err)
 	}
 	if e := v.Get("error").Text(); e != "no answer from "+address+" within "+value.DurationOf(200*time.Millisecond).String() {
@@ -96,11 +97,11 @@ func TestATimeoutKeepsTheTimeWaited(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	start := time.Now()
-	delete(a, "timeout")
+	a["timeout"] = value.DurationOf(time.Minute)
 	if v, err := sample(t, ctx, a); err == nil {
 		t.Errorf("a cancelled sample is %s", v)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("cancelling took %v", took)
 	}
 }

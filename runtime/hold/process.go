@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	"chaos/lang/value"
 	"chaos/runtime/target"
@@ -46,8 +47,9 @@ func (p *Process) HandleField(name string) value.Value {
 }
 
 // Identity is who the process is now; false while it does not run.
-func (p *Process) Identity() (target.Identity, bool) {
-	s := p.State()
+func (p *Process) Identity() (target.Identity, bool) { return p.identity(p.State()) }
+
+func (p *Process) identity(s State) (target.Identity, bool) {
 	if !s.Running {
 		return target.Identity{}, false
 	}
@@ -65,6 +67,20 @@ func (p *Process) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
+}
+
+// reported is how long a supervisor may take to report a death that everybody can see.
+const reported = time.Second
+
+// Settled is the state, in which one that has ended does not run any more. That a process is dead is seen a moment before its
+// supervisor, who alone learns how it ended, has said so: until then the latest report is of the time before.
+func (p *Process) Settled() State {
+	for deadline := time.Now().Add(reported); ; time.Sleep(time.Millisecond) {
+		s := p.State()
+		if id, ok := p.identity(s); !ok || id.Alive() || time.Now().After(deadline) {
+			return s
+		}
+	}
 }
 
 func (p *Process) set(s State) {

@@ -131,7 +131,7 @@ func TestStopOfAPausedProcess(t *testing.T) {
 	if err := p.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if time.Since(begun) > 2*time.Second || p.State().Signal != "TERM" {
+	if time.Since(begun) > slow || p.State().Signal != "TERM" {
 		t.Errorf("after %s: %+v", time.Since(begun), p.State())
 	}
 }
@@ -139,19 +139,18 @@ func TestStopOfAPausedProcess(t *testing.T) {
 func TestRestartWithDelay(t *testing.T) {
 	c := client(t)
 	s := shell(t, `echo started; exec sleep 1000`)
-	s.Restart, s.RestartDelay, s.StartLimit, s.StartLimitInterval = true, 200*time.Millisecond, 5, 10*time.Second
+	s.Restart, s.RestartDelay, s.StartLimit, s.StartLimitInterval = true, time.Second, 5, time.Minute
 	p := begin(t, c, s)
 	within(t, slow, "up", func() bool { return read(t, s.Stdout) != "" })
 	first, _ := p.Identity()
+	killed := time.Now()
 	if err := first.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	down := within(t, slow, "seen dead", func() bool { return !p.State().Running })
-	if down > 500*time.Millisecond {
-		t.Errorf("the death was known after %s", down)
-	}
-	up := within(t, slow, "started again", func() bool { return p.State().Running })
-	if up < 150*time.Millisecond || up > 3*time.Second {
+	// Who looks late may find it started again already.
+	within(t, slow, "seen dead", func() bool { return !p.State().Running || p.State().Restarts > 0 })
+	within(t, slow, "started again", func() bool { return p.State().Running })
+	if up := time.Since(killed); up < s.RestartDelay {
 		t.Errorf("started again after %s", up)
 	}
 	second, _ := p.Identity()

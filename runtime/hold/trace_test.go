@@ -86,7 +86,7 @@ func still(t *testing.T, file string) bool {
 func moves(t *testing.T, id target.Identity, file string) {
 	t.Helper()
 	before := read(t, file)
-	for range 1000 {
+	for range 5000 {
 		if now := read(t, file); now != before && now != "" {
 			return
 		}

@@ -139,7 +139,7 @@ func (s *Stressor) Pid() (int, bool) {
 
 // End says why the stressor has ended.
 func (s *Stressor) End() string {
-	state := s.state()
+	state := s.Process.Settled()
 	if said := strings.TrimSpace(read(s.problem)); said != "" {
 		return said
 	}
@@ -155,17 +155,6 @@ func (s *Stressor) End() string {
 		return fmt.Sprintf("the stressor ended with exit code %d", state.ExitCode)
 	}
 	return "the stressor does not run"
-}
-
-// state is the process' state once it has ended. It is seen to be dead a moment before its supervisor, who alone learns
-// how it ended, has said so.
-func (s *Stressor) state() hold.State {
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
-		state := s.Process.State()
-		if _, alive := s.Pid(); !state.Running || alive || time.Now().After(deadline) {
-			return state
-		}
-	}
 }
 
 // Last is for actions.Fault: a stressor that has ended before its undo has stopped being a fault.

@@ -42,6 +42,12 @@ func victim(t *testing.T, name string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if p, err := ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
+			break
+		}
+	}
 	return cmd
 }
 
@@ -116,7 +122,10 @@ func TestIdentityNeverHitsAnother(t *testing.T) {
 
 func TestProcesses(t *testing.T) {
 	sh := victim(t, "sh", "-c", "sleep 1000 & sleep 1001 & wait")
-	within(t, 10*time.Second, "two children", func() bool { l, _ := Descendants(sh.Process.Pid); return len(l) == 2 })
+	within(t, 10*time.Second, "two children", func() bool {
+		l, _ := Descendants(sh.Process.Pid)
+		return len(l) == 2 && l[0].Comm == "sleep" && l[1].Comm == "sleep" // they are told by it below
+	})
 	list, err := Descendants(os.Getpid())
 	if err != nil || len(list) < 3 || list[0].PPid != os.Getpid() {
 		t.Errorf("%v %v", list, err)

@@ -41,7 +41,7 @@ func Main(m *testing.M, register func(*actions.Registry)) {
 	code := m.Run()
 	// The helper of a runner that was just killed ends its processes first, then itself.
 	left := leftover()
-	for begun := time.Now(); len(left) > 0 && time.Since(begun) < 3*time.Second; left = leftover() {
+	for begun := time.Now(); len(left) > 0 && time.Since(begun) < 10*time.Second; left = leftover() {
 		<-time.After(10 * time.Millisecond)
 	}
 	for _, p := range left {

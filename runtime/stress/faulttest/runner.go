@@ -126,7 +126,7 @@ func NewRunner(t *testing.T, action string, args Args, more ...string) *Runner {
 // Await waits until the runner has said a word: "planned", "injected", "effect".
 func (r *Runner) Await(t *testing.T, word string) string {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		select {
 		case line, ok := <-r.lines:
