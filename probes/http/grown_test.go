@@ -110,7 +110,7 @@ func TestRedirectsOfALoad(t *testing.T) {
 		for name, v := range more {
 			a[name] = v
 		}
-		_, w := runLoad(t, 100*time.Millisecond, a)
+		_, w := loadUntil(t, answered, a)
 		if w.requests == 0 {
 			t.Errorf("%s: no request ended", path)
 		}
@@ -361,7 +361,7 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(want, "/", ""), func(t *testing.T) {
 			t.Parallel()
-			v, w := loadUntilItFails(t, args{"url": str(url), "timeout": value.DurationOf(2 * time.Second)})
+			v, w := loadUntil(t, failed, args{"url": str(url), "timeout": value.DurationOf(2 * time.Second)})
 			wantFailures(t, w, want)
 			if n := v.Get("failures").Get(want).Float(); n == 0 || n != v.Get("errors").Float() {
 				t.Errorf("the sample says %s", v.Get("failures"))
@@ -439,7 +439,7 @@ func TestAHeaderWithoutEndIsCutOff(t *testing.T) {
 	v := sample(t, "http.get", args{"url": str("http://" + address)})
 	wantBool(t, v, "ok", false)
 	wantText(t, v, "error", address+" did not answer in HTTP")
-	_, w := loadUntilItFails(t, args{"url": str("http://" + address), "timeout": value.DurationOf(time.Minute)})
+	_, w := loadUntil(t, failed, args{"url": str("http://" + address), "timeout": value.DurationOf(time.Minute)})
 	wantFailures(t, w, "not HTTP")
 }
 

@@ -50,16 +50,16 @@ func runLoad(t *testing.T, length time.Duration, a args) (value.Value, *window) 
 	return m.Value(), m.(*window)
 }
 
-// loadUntilItFails is a load until its first failure, which on a busy machine takes a while.
-func loadUntilItFails(t *testing.T, a args) (value.Value, *window) {
+// loadUntil is a load until its window holds enough, which on a busy machine takes a while.
+func loadUntil(t *testing.T, enough func(*window) bool, a args) (value.Value, *window) {
 	t.Helper()
 	g := startLoad(t, a).(*generator)
-	failed := func() bool {
+	done := func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.current.errors > 0
+		return enough(g.current)
 	}
-	for end := time.Now().Add(20 * time.Second); !failed() && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); !done() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	_, m := g.Next()
@@ -68,6 +68,9 @@ func loadUntilItFails(t *testing.T, a args) (value.Value, *window) {
 	}
 	return m.Value(), m.(*window)
 }
+
+func answered(w *window) bool { return w.requests > 0 }
+func failed(w *window) bool   { return w.errors > 0 }
 
 // gauge counts requests, and the most that were served at once.
 type gauge struct{ total, now, most atomic.Int64 }
