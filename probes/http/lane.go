@@ -61,6 +61,10 @@ const perLane = 8
 // runtime's while it does, so a runtime with only one has none.
 var mostLanes = func() int { return runtime.GOMAXPROCS(0) / 2 }
 
+// entry is after how many answers of the usual kind in a row a client may enter a lane. To enter and leave costs as much as
+// some requests, so it is not for servers whose answers are now of this kind and now of that.
+var entry = 16
+
 // openLanes makes lanes for the clients of a load, none where its requests are not of the kind.
 func (g *generator) openLanes() {
 	w, wire := g.sender.way.(*wire)
@@ -120,7 +124,7 @@ func (l *lane) wake() {
 
 // take takes a client over, with a request to send; false where its connection is not of the kind, or full.
 func (l *lane) take(u *user, f *flight, due time.Time) bool {
-	if len(u.conns) != 1 || !u.conns[0].usual {
+	if len(u.conns) != 1 || u.conns[0].usual < entry {
 		return false
 	}
 	c, fd, err := u.conns[0], 0, error(nil)

@@ -12,11 +12,11 @@ import (
 	"chaos/lang/value"
 )
 
-// withLanes lets a load have so many lanes.
+// withLanes lets a load have so many lanes, which clients enter as soon as they can.
 func withLanes(t *testing.T, n int) {
-	before := mostLanes
-	t.Cleanup(func() { mostLanes = before })
-	mostLanes = func() int { return n }
+	most, first := mostLanes, entry
+	t.Cleanup(func() { mostLanes, entry = most, first })
+	mostLanes, entry = func() int { return n }, 1
 }
 
 const usual = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -188,7 +188,7 @@ func TestALaneTakesNoFullConnection(t *testing.T) {
 	for err == nil {
 		_, err = c.Write(make([]byte, 64<<10))
 	}
-	c.usual = true
+	c.usual = entry
 	u := g.sender.newUser()
 	u.keep(c, true)
 	f, due := g.begin()

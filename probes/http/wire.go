@@ -49,7 +49,7 @@ type connection struct {
 	out  []byte
 	sent error
 
-	usual  bool   // its latest answer was of the usual kind, and it has no TLS: a lane can have it
+	usual  int    // how many of its latest answers were of the usual kind in a row; never with TLS
 	prefix []byte // read already, by a lane
 	ended  error  // what the lane read behind that; nil for nothing
 }
@@ -125,7 +125,9 @@ func (c *connection) exchange(raw []byte, request *http.Request, header bool, de
 			return a, false, err
 		}
 		status, ok, err := c.skim()
-		c.usual = ok && c.post != nil
+		if c.usual++; !ok || c.post == nil {
+			c.usual = 0
+		}
 		if ok || err != nil {
 			return answer{status: status}, c.empty(), err
 		}
@@ -136,7 +138,7 @@ func (c *connection) exchange(raw []byte, request *http.Request, header bool, de
 
 // finish sends what is left of a request, and reads the whole answer, of whatever kind.
 func (c *connection) finish(raw []byte, request *http.Request) (a answer, reusable bool, err error) {
-	c.usual = false
+	c.usual = 0
 	response, err := c.send(raw, request)
 	if err != nil {
 		return a, false, err
