@@ -29,9 +29,17 @@ func (x *experiment) survey(ctx context.Context, lock func(*spec.Call, actions.P
 	var out []diag.Diagnostic
 	plan := x.outline()
 	for i, def := range x.def.Probes {
-		if err := x.planProbe(ctx, def); err != nil {
+		err := x.planProbe(ctx, def)
+		if err != nil {
 			plan.Probes[i].Problem = err.Error()
 			out = append(out, diag.Errorf(diag.Unfit, def.Call.Span, "probe `%s`: %s", def.Name, err))
+		}
+		for _, n := range def.Call.Spec.Needs {
+			state := "unknown"
+			if err == nil && plan.Probes[i].Later == "" && n.Kind != "privilege" { // without a privilege many show less
+				state = "here" // or it would not have opened
+			}
+			plan.need(PlannedNeed{Kind: n.Kind, Name: n.Name, Install: n.Install, State: state}, "probe "+def.Name)
 		}
 	}
 	names := x.boundIn(x.def.Setup, fromSetup)

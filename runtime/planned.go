@@ -230,9 +230,6 @@ func (x *experiment) outline() *ExperimentPlan {
 			row.Later = x.origin(def.Call, inside{names: x.boundIn(d.Setup, fromSetup)}, x.vars).why
 		}
 		p.Probes = append(p.Probes, row)
-		for _, n := range def.Call.Spec.Needs {
-			p.need(PlannedNeed{Kind: n.Kind, Name: n.Name, Install: n.Install, State: "unknown"}, "probe "+def.Name)
-		}
 	}
 	for _, g := range d.Guards {
 		p.Guards = append(p.Guards, PlannedGuard{Text: g.Text, Because: g.Because, At: place(g.Span), File: g.File})

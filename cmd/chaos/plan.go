@@ -162,6 +162,10 @@ func planOne(p prepared, reg runtime.Registries, runs string) (plannedScript, er
 	out := plannedScript{Script: p.path, Fit: len(problems) == 0, Params: map[string]string{}, Experiments: plans, Diagnostics: problems, sources: p.script.Sources}
 	for _, x := range plans {
 		for i, n := range x.Needs { // what the machine has, whoever the target will be
+			byStep := slices.ContainsFunc(n.For, func(by string) bool { return !strings.HasPrefix(by, "probe ") })
+			if n.Kind == "kernel" && !byStep { // a probe looked when it was opened; to try it out is more than a plan may
+				continue
+			}
 			if n.State == "unknown" && here.need(spec.Need{Kind: n.Kind, Name: n.Name, Install: n.Install}).Status == yes {
 				x.Needs[i].State = "here"
 			}
