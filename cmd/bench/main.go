@@ -44,6 +44,7 @@ var children = map[string]func(args []string) error{
 	"serve-delays": serveDelays,
 	"hour":         hour,
 	"own-load":     ownLoad,
+	"steps":        measureSteps,
 }
 
 func main() {
