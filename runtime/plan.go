@@ -36,7 +36,7 @@ func (x *experiment) survey(ctx context.Context, lock func(*spec.Call, actions.P
 		}
 		for _, n := range def.Call.Spec.Needs {
 			state := "unknown"
-			if err == nil && plan.Probes[i].Later == "" && n.Kind != "privilege" { // without a privilege many show less
+			if err == nil && plan.Probes[i].Later == "" && n.Kind != "privilege" { // without a privilege many probes open, and show less
 				state = "here" // or it would not have opened
 			}
 			plan.need(PlannedNeed{Kind: n.Kind, Name: n.Name, Install: n.Install, State: state}, "probe "+def.Name)
