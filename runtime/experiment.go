@@ -218,7 +218,9 @@ func (x *experiment) setup(s *scope) error {
 	}
 	x.board.enter(event.Setup)
 	x.stream.Emit(event.PhaseEntered{Phase: event.Setup, Title: x.def.Setup.Title})
-	return x.statements(x.ctx, block{phase: event.Setup, scope: s, vars: x.vars}, x.def.Setup.Body)
+	return x.strand(x.ctx, event.Setup, func(on *strand) error {
+		return x.statements(x.ctx, block{strand: on, scope: s, vars: x.vars}, x.def.Setup.Body)
+	})
 }
 
 func (x *experiment) probeNames() []string {

@@ -46,7 +46,17 @@ type ledger struct {
 
 	mu      sync.Mutex
 	records []record
+	closed  bool
 }
+
+// close refuses what comes from an act that was given up: nobody would undo it.
+func (l *ledger) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+var errGivenUp = errors.New("the step was given up, so nothing more may be injected")
 
 // Intend journals a record, on disk before it returns.
 func (l *ledger) Intend(u actions.Undo) (string, error) {
@@ -60,8 +70,14 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	id := l.x.run.nextUndo()
 	// The record counts from the moment it may be on disk, even if the sync fails half way.
 	l.mu.Lock()
-	l.records = append(l.records, record{id: id, step: l.step, undo: u})
+	closed := l.closed
+	if !closed {
+		l.records = append(l.records, record{id: id, step: l.step, undo: u})
+	}
 	l.mu.Unlock()
+	if closed {
+		return "", errGivenUp
+	}
 	sealed, err := l.x.run.seal(id, raw)
 	if err == nil {
 		err = l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw, Sealed: sealed})
@@ -79,14 +95,14 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 // Reuse takes over a record that another step left void. It is the experiment's, with its deadline, so it is not for a step
 // with a `for` of its own.
 func (l *ledger) Reuse(kind string) (id string, u actions.Undo, ok bool) {
-	if l.lasts > 0 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lasts > 0 || l.closed {
 		return "", u, false
 	}
 	r, ok := l.x.takeSpare(kind)
 	if ok {
-		l.mu.Lock()
 		l.records = append(l.records, r)
-		l.mu.Unlock()
 	}
 	return r.id, r.undo, ok
 }

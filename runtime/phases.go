@@ -328,7 +328,9 @@ func (x *experiment) inject() (err error) {
 			err = context.Cause(x.ctx) // a guard or a signal while the last faults were undone
 		}
 	}()
-	if err := x.statements(x.ctx, block{phase: event.During, scope: s, vars: newVars(x.vars)}, x.def.Inject.Body); err != nil {
+	if err := x.strand(x.ctx, event.During, func(on *strand) error {
+		return x.statements(x.ctx, block{strand: on, scope: s, vars: newVars(x.vars)}, x.def.Inject.Body)
+	}); err != nil {
 		return err
 	}
 	x.beginDuring()
@@ -482,9 +484,13 @@ func (x *experiment) rollback() {
 	x.stream.Emit(event.PhaseEntered{Phase: event.Rollback, Title: x.def.Rollback.Title})
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(x.ctx), rollbackLimit, errors.New("rollback took longer than "+short(rollbackLimit)))
 	defer cancel()
-	b := block{phase: event.Rollback, scope: &scope{}, vars: newVars(x.vars)}
+	b := block{scope: &scope{}, vars: newVars(x.vars)}
 	for _, s := range x.def.Rollback.Body {
-		if err := guardPanic("rollback", func() error { return x.statement(ctx, b, s) }); err != nil {
+		err := x.strand(ctx, event.Rollback, func(on *strand) error {
+			b.strand = on
+			return x.statement(ctx, b, s)
+		})
+		if err != nil {
 			x.left(event.Left{Text: "rollback", Error: err.Error()})
 		}
 	}

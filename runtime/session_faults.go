@@ -81,7 +81,7 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 		x.stream.Emit(event.PhaseEntered{Phase: phase, Title: titleOf(x.def, phase)})
 	}
 	in := &scope{}
-	b := block{phase: phase, scope: in, vars: s.vars}
+	b := block{scope: in, vars: s.vars}
 	lasts, err := x.duration(x.def.Deadline, x.vars, s.deadline)
 	if err != nil {
 		return nil, err
@@ -101,7 +101,10 @@ func (s *Session) Do(ctx context.Context, phase event.Phase, list []check.Stmt) 
 	}
 	x.deadline = time.Now().Add(lasts + injectAllowance)
 	before := x.injectAt
-	err = guardPanic("the session", func() error { return x.statements(ctx, b, list) })
+	err = x.strand(ctx, phase, func(on *strand) error {
+		b.strand = on
+		return x.statements(ctx, b, list)
+	})
 	if before.IsZero() && !x.injectAt.IsZero() {
 		s.implicit = x.def.Hypothesis == nil
 		for _, g := range x.def.Guards { // beginDuring has armed them

@@ -20,16 +20,16 @@ import (
 	"chaos/runtime/target"
 )
 
-// block is where statements run: the phase, the scope that their faults end with, the values that they see.
+// block is where statements run: the strand, the scope that their faults end with, the values that they see.
 type block struct {
-	phase event.Phase
+	*strand
 	scope *scope
 	vars  *vars
 	depth int
 }
 
 func (b block) inside(s *scope, v *vars) block {
-	return block{phase: b.phase, scope: s, vars: v, depth: b.depth + 1}
+	return block{strand: b.strand, scope: s, vars: v, depth: b.depth + 1}
 }
 
 // stepError is a step that failed; it ends inject with the outcome failed.
@@ -93,30 +93,17 @@ func (x *experiment) statement(ctx context.Context, b block, s check.Stmt) error
 }
 
 // scoped runs a body whose faults end with it, however it ends.
-func (x *experiment) scoped(ctx context.Context, b block, v *vars, body []check.Stmt) (err error) {
-	s := &scope{}
-	if b.phase == event.Rollback { // steps of rollback are final
-		s = b.scope
-		return x.statements(ctx, b.inside(s, v), body)
-	}
-	if b.phase == event.Setup { // what setup started is stopped at the very end
+func (x *experiment) scoped(ctx context.Context, b block, v *vars, body []check.Stmt) error {
+	if b.phase == event.Rollback || b.phase == event.Setup { // its steps are final; what setup started is stopped at the very end
 		return x.statements(ctx, b.inside(b.scope, v), body)
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			x.undoScope(s, b.phase)
-			panic(r)
-		}
-		if uerr := x.undoScope(s, b.phase); err == nil {
-			err = uerr
-		}
-	}()
-	return x.statements(ctx, b.inside(s, v), body)
+	s := &scope{}
+	return b.within(x, s, func() error { return x.statements(ctx, b.inside(s, v), body) })
 }
 
 // composite runs the steps of an action that the script defines, with its arguments as they are now. Its faults go to the
 // scope around it; with `for` they are held together and undone together, however the body ends.
-func (x *experiment) composite(ctx context.Context, b block, s *check.Composite) (err error) {
+func (x *experiment) composite(ctx context.Context, b block, s *check.Composite) error {
 	args := newVars(x.vars) // not the names of the caller
 	for _, a := range s.Args {
 		v := x.eval(a.Value, b.vars, time.Time{})
@@ -138,21 +125,15 @@ func (x *experiment) composite(ctx context.Context, b block, s *check.Composite)
 		return x.statements(ctx, b.inside(b.scope, args), s.Body)
 	}
 	held := &scope{}
-	defer func() {
-		r := recover()
-		if uerr := x.undoScope(held, b.phase); err == nil {
-			err = uerr
+	err = b.within(x, held, func() error {
+		if err := x.statements(ctx, b.inside(held, args), s.Body); err != nil {
+			return err
 		}
-		if r != nil {
-			panic(r)
-		}
-		x.stepDone()
-	}()
-	if err := x.statements(ctx, b.inside(held, args), s.Body); err != nil {
-		return err
-	}
-	x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: "hold it for " + short(lasts), Most: event.Seconds(lasts), Depth: b.depth + 1, At: place(s.Span)})
-	return x.hold(ctx, s.Text, lasts, slices.Clone(held.faults)...)
+		x.stream.Emit(event.Waiting{Step: x.run.nextStep(), Phase: b.phase, Text: "hold it for " + short(lasts), Most: event.Seconds(lasts), Depth: b.depth + 1, At: place(s.Span)})
+		return x.hold(ctx, s.Text, lasts, slices.Clone(held.faults)...)
+	})
+	x.stepDone()
+	return err
 }
 
 func (x *experiment) repeat(ctx context.Context, b block, s *check.Repeat) error {
@@ -217,7 +198,11 @@ func (x *experiment) parallel(ctx context.Context, b block, s *check.Parallel) e
 	var first error
 	for _, branch := range s.Branches {
 		wg.Go(func() {
-			err := guardPanic("parallel", func() error { return x.statement(pctx, b.inside(b.scope, newVars(b.vars)), branch) })
+			err := x.strand(pctx, b.phase, func(on *strand) error {
+				in := b.inside(b.scope, newVars(b.vars))
+				in.strand = on
+				return x.statement(pctx, in, branch)
+			})
 			if err != nil {
 				mu.Lock()
 				if first == nil {
@@ -410,29 +395,15 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 		x.beginDuring()
 	}
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
-	got, err := x.act(ctx, s, plan, led)
-	// Whatever was intended is undone, also after a failure, a panic or an abort in the middle of the act.
-	f := &fault{step: id, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
-	f.records = slices.DeleteFunc(f.records, func(r record) bool {
-		switch {
-		case slices.Contains(got.Void, r.id):
-			x.spare(r, lasts)
-		case b.phase == event.Rollback && err == nil: // its steps are final
-			x.void(r)
-		default:
-			return false
-		}
-		return true
+	var got actions.Fault
+	err = b.act(&acting{text: s.Text, lost: func(err error) error {
+		led.close()
+		x.leaves(b, s, plan, led, actions.Fault{}, err)
+		return fail(err, true)
+	}}, func() error {
+		return guardPanic(s.Call.Spec.Name, func() (err error) { got, err = plan.Inject(ctx, led); return err })
 	})
-	for i, r := range f.records {
-		if r.step != id { // it was another step's, and void
-			f.records[i].step = id
-			x.stream.Emit(event.UndoState{ID: r.id, Step: id, State: "intended", Text: s.Text})
-		}
-	}
-	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
-		b.scope.push(f)
-	}
+	f := x.leaves(b, s, plan, led, got, err)
 	if err != nil {
 		return fail(err, true)
 	}
@@ -464,6 +435,33 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	return werr
 }
 
+// leaves puts what a step left into the scope around it. Whatever was intended is undone, also after a failure, a panic or
+// an abort in the middle of the act.
+func (x *experiment) leaves(b block, s *check.Step, plan actions.Plan, led *ledger, got actions.Fault, err error) *fault {
+	f := &fault{step: led.step, text: s.Text, name: s.As, does: cmp.Or(got.Leaves, plan.Does), phase: b.phase, hold: got.Hold, last: got.Last, records: led.taken(), applied: time.Now()}
+	f.records = slices.DeleteFunc(f.records, func(r record) bool {
+		switch {
+		case slices.Contains(got.Void, r.id):
+			x.spare(r, led.lasts)
+		case b.phase == event.Rollback && err == nil: // its steps are final
+			x.void(r)
+		default:
+			return false
+		}
+		return true
+	})
+	for i, r := range f.records {
+		if r.step != led.step { // it was another step's, and void
+			f.records[i].step = led.step
+			x.stream.Emit(event.UndoState{ID: r.id, Step: led.step, State: "intended", Text: s.Text})
+		}
+	}
+	if left := f.hold != nil || len(f.records) > 0; left && b.phase != event.Rollback {
+		b.scope.push(f)
+	}
+	return f
+}
+
 // hold lets faults last.
 func (x *experiment) hold(ctx context.Context, text string, lasts time.Duration, faults ...*fault) error {
 	for _, f := range faults {
@@ -475,39 +473,6 @@ func (x *experiment) hold(ctx context.Context, text string, lasts time.Duration,
 		return &stepError{text: text, err: fmt.Errorf("it lasted %s too long, since chaos itself was stopped meanwhile", short(over))}
 	}
 	return err
-}
-
-// actGrace is how long an act may go on after it was told to stop, before it is undone beside it.
-const actGrace = 10 * time.Second
-
-// act runs the act of a step. One that does not listen to its context is waited for, since an undo that comes before the
-// act undoes nothing; but not for ever: then it is named as left, for nobody knows what it may still do.
-func (x *experiment) act(ctx context.Context, s *check.Step, plan actions.Plan, led *ledger) (actions.Fault, error) {
-	type result struct {
-		fault actions.Fault
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		r.err = guardPanic(s.Call.Spec.Name, func() (err error) { r.fault, err = plan.Inject(ctx, led); return err })
-		done <- r
-	}()
-	select {
-	case r := <-done:
-		return r.fault, r.err
-	case <-ctx.Done():
-	}
-	t := time.NewTimer(actGrace)
-	defer t.Stop()
-	select {
-	case r := <-done:
-		return r.fault, r.err
-	case <-t.C:
-		err := fmt.Errorf("it did not stop within %s", short(actGrace))
-		x.left(event.Left{Text: s.Text, Error: err.Error() + ", so it may still act"})
-		return actions.Fault{}, err
-	}
 }
 
 const effectLimit = 5 * time.Second

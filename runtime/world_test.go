@@ -31,6 +31,7 @@ type world struct {
 	log     []string // what happened, in order
 	begun   time.Time
 	release chan struct{} // ends what hangs, when the test is over
+	let     func()        // closes it
 	samples map[string]int
 }
 
@@ -59,7 +60,7 @@ type nameArg struct {
 type breakArgs struct {
 	Name   string `chaos:"name,positional,required" help:"of the switch"`
 	Undo   string `chaos:"undo" default:"ok" help:"what the undo does" enum:"ok fail hang panic stays foreign"`
-	Act    string `chaos:"act" default:"ok" help:"what the act does" enum:"ok fail panic slow late"`
+	Act    string `chaos:"act" default:"ok" help:"what the act does" enum:"ok fail panic slow late stuck"`
 	Effect string `chaos:"effect" default:"yes" help:"what is seen of it; ended: at first yes, then it ends by itself" enum:"yes no unknown hang ended panic"`
 }
 
@@ -162,6 +163,12 @@ func (w *world) registries() Registries {
 					}
 				case "late": // does not listen to its context, and comes through after all
 					<-time.After(5 * time.Second)
+				case "stuck": // until the test is over, and then it wants to go on
+					<-w.release
+					if _, err := l.Intend(actions.Undo{Kind: "fake.break", Version: 1, Args: raw}); err != nil {
+						w.say("%s: %s", a.Name, err)
+						return actions.Fault{}, err
+					}
 				}
 				w.set(a.Name, false)
 				w.say("broke %s", a.Name)
@@ -204,6 +211,9 @@ func (w *world) registries() Registries {
 			return actions.Plan{Lifetime: actions.Irreversible, Does: "repair " + a.Name, Inject: func(ctx context.Context, _ actions.Ledger) (actions.Fault, error) {
 				if a.Name == "slow" {
 					<-time.After(3 * time.Second)
+				}
+				if a.Name == "stuck" {
+					<-w.release
 				}
 				if a.Name == "fails" {
 					return actions.Fault{}, errors.New("it cannot be repaired")
@@ -350,8 +360,9 @@ func play(t *testing.T, script string, verify func(*story), opts ...option) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{on: map[string]bool{"a": true, "b": true, "c": true}, begun: time.Now(), release: make(chan struct{})}
+		w.let = sync.OnceFunc(func() { close(w.release) })
 		defer func() {
-			close(w.release)
+			w.let()
 			time.Sleep(10 * time.Second) // virtual: what was left behind hanging comes back now
 			synctest.Wait()
 		}()

@@ -1,0 +1,64 @@
+package runtime
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"chaos/runtime/event"
+)
+
+// An act that does not stop when it is told to is given up after a while: everything that was around it is undone all the
+// same, in the same order, and when it comes back later it neither goes on with the script nor may intend anything more.
+func TestAnActThatDoesNotStop(t *testing.T) {
+	refused := "c: " + errGivenUp.Error()
+	for _, c := range []struct {
+		name, script string
+		log          []string
+		late         []string // when it comes back
+	}{
+		{"in inject", calm + `inject { fake.break("a"); fake.break("c", act: "stuck"); fake.destroy("b") }; rollback { fake.repair("b") }`,
+			[]string{"0s broke a", "11s undoing c", "11s undoing a", "11s repaired b"}, []string{refused}},
+		{"in setup", calm + `setup { fake.break("a"); fake.break("c", act: "stuck") }; inject { fake.destroy("b") }`,
+			[]string{"0s broke a", "11s undoing c", "11s undoing a"}, []string{refused}},
+		{"in nested blocks", calm + `inject { repeat 2 { fake.break("a"); do "deep" { fake.break("b"); when true { fake.break("c", act: "stuck") } } } }`,
+			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused}},
+		{"in an action of the script, held for a time", `action both(x: string) { fake.break(x); fake.break("c", act: "stuck") }
+			experiment "test" { probe sure = fake.pattern("1"); ` + calm + `inject { fake.break("a"); both("b") for 1m } }`,
+			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused}},
+		{"in one branch of several: the others are undone at once", calm + `inject { fake.break("a"); parallel { fake.break("c", act: "stuck"); do { fake.break("b"); wait 1m } } }`,
+			[]string{"0s broke a", "0s broke b", "1s undoing b", "11s undoing c", "11s undoing a"}, []string{refused}},
+		{"in rollback, whose time is up after 5 minutes", calm + `inject { fake.break("a") }; rollback { fake.repair("stuck"); fake.repair("b") }`,
+			[]string{"0s broke a", "0s undoing a"}, []string{"repaired stuck"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			play(t, c.script, func(s *story) {
+				s.wantExit(6)
+				s.wantLog(c.log...)
+				if left := s.ended().Left; len(left) == 0 || !strings.Contains(left[0].Error, "it did not stop within 10s, so it may still act") {
+					t.Errorf("left: %+v", left)
+				}
+				ended := map[int]int{}
+				for _, e := range all[event.StepEnded](s) {
+					ended[e.Step]++
+				}
+				for _, e := range all[event.StepStarted](s) {
+					if ended[e.Step] != 1 {
+						t.Errorf("%s has %d ends", e.Text, ended[e.Step])
+					}
+				}
+				events, happened := len(s.events), len(s.log)
+				s.let()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if got := s.log[happened:]; len(got) != len(c.late) || !strings.HasSuffix(got[0], c.late[0]) {
+					t.Errorf("when it came back: %q", got)
+				}
+				if len(s.events) != events {
+					t.Errorf("the strand went on: %+v", s.events[events:])
+				}
+			}, at(time.Second, interrupt))
+		})
+	}
+}
