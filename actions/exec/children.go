@@ -36,19 +36,18 @@ type children struct {
 // intendChildren journals them before the command is started. A command that left nothing hands its mark on to the next one,
 // so that not each of them waits for the disk.
 func intendChildren(led actions.Ledger, command string) (children, string, error) {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return children{}, "", err
+	}
 	if r, ok := led.(actions.Reuser); ok {
 		if id, u, ok := r.Reuse(childrenKind); ok {
-			c, err := readChildren(u)
-			return c, id, err
+			return children{Mark: u.Target.ID, Session: session}, id, nil
 		}
 	}
 	b := make([]byte, 8)
 	rand.Read(b) // never fails, see crypto/rand
-	c := children{Mark: hex.EncodeToString(b)}
-	var err error
-	if c.Session, err = unix.Getsid(0); err != nil {
-		return c, "", err
-	}
+	c := children{Mark: hex.EncodeToString(b), Session: session}
 	args, err := json.Marshal(c)
 	if err != nil {
 		return c, "", err

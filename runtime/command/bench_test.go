@@ -18,6 +18,13 @@ func BenchmarkRun(b *testing.B) {
 			}
 		}
 	})
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			if err := exec.Command("/bin/true").Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("os-exec", func(b *testing.B) {
 		for b.Loop() {
 			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)

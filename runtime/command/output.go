@@ -61,9 +61,10 @@ func (o *output) closeTheirs() {
 // noPidfd is how often a process is looked at that was started without a pidfd: before Linux 5.4, or where they are forbidden.
 const noPidfd = 5 * time.Millisecond
 
-// readUntilExit returns when the child has ended, and leaves it to be reaped.
+// readUntilExit returns when the child has ended, and leaves it to be reaped. Until then we can write, too: a child that
+// exits closes its ends a moment before it is dead, and to be woken for that as well costs a twentieth of a short command.
 func (o *output) readUntilExit(child *os.Process) {
-	o.closeTheirs()
+	defer o.closeTheirs()
 	err := child.WithHandle(func(pidfd uintptr) {
 		for !o.read(int(pidfd), -1) {
 		}
