@@ -13,11 +13,14 @@ type vars struct {
 	m      map[string]value.Value
 }
 
-func newVars(parent *vars) *vars { return &vars{parent: parent, m: map[string]value.Value{}} }
+func newVars(parent *vars) *vars { return &vars{parent: parent} }
 
 func (v *vars) set(name string, x value.Value) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.m == nil {
+		v.m = map[string]value.Value{}
+	}
 	v.m[name] = x
 }
 

@@ -53,13 +53,20 @@ func (v Value) AppendJSON(b []byte) []byte {
 
 // AppendString writes a text as encoding/json does.
 func AppendString(b []byte, s string) []byte {
+	begin := len(b)
+	b = append(b, '"')
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ' || c > '~' || c == '<' || c == '>' || c == '&':
 			quoted, _ := json.Marshal(s) // a string cannot fail
-			return append(b, quoted...)
+			return append(b[:begin], quoted...)
+		default:
+			b = append(b, c)
 		}
 	}
-	return append(append(append(b, '"'), s...), '"')
+	return append(b, '"')
 }
 
 // AppendNumber writes a finite number as encoding/json does.

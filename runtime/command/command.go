@@ -203,7 +203,8 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	cmd := exec.Command(s.Path, s.Args...)
 	cmd.Args[0] = s.Command
 	cmd.Dir = s.Dir
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, oomBefore+"=") })
+	ours := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, oomBefore+"=") })
+	cmd.Env = slices.Grow(ours, len(s.Env)+1)
 	for name, v := range s.Env {
 		cmd.Env = append(cmd.Env, name+"="+v)
 	}
