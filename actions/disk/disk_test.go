@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 
@@ -30,7 +31,7 @@ func TestSpec(t *testing.T) { faults.Spec(t) }
 // disk makes a small file system: a tmpfs, or an ext4 in a file, with the given options of mkfs.
 func disk(t *testing.T, size string, mkfs ...string) string {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	dir := t.TempDir()
 	at := filepath.Join(dir, "disk")
 	if err := os.Mkdir(at, 0o700); err != nil {
@@ -39,7 +40,7 @@ func disk(t *testing.T, size string, mkfs ...string) string {
 	run := func(name string, args ...string) {
 		t.Helper()
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			faulttest.Need(t, fmt.Sprintf("%s: %s %s", name, err, out))
+			needtest.Lacks(t, fmt.Sprintf("%s: %s %s", name, err, out))
 		}
 	}
 	if mkfs == nil {

@@ -14,6 +14,7 @@ import (
 	"chaos/actions"
 	"chaos/actions/process"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
@@ -68,13 +69,13 @@ func prey(t *testing.T, script string, words ...string) target.Identity {
 
 func cgroupsOrSkip(t *testing.T) {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	p, err := faults.Plan(t, faulttest.Env(t), "process.limit", faulttest.Args{"pid": prey(t, "exec sleep 1000").ID, "cpu": "50%"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Missing) > 0 {
-		faulttest.Need(t, p.Missing[0].Name+": "+p.Missing[0].Install)
+		needtest.Lacks(t, p.Missing[0].Name+": "+p.Missing[0].Install)
 	}
 }
 
@@ -318,7 +319,7 @@ func TestLimitSurvivesNothing(t *testing.T) {
 }
 
 func TestNice(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	e := faulttest.Env(t)
 	// Several threads, one of which is nicer than the others before.
 	cmd := exec.Command("python3", "-c", "import threading, time, os\nfor i in range(3): threading.Thread(target=time.sleep, args=(1000,)).start()\ninput()\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nos.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '1000')\ntime.sleep(1000)")
@@ -394,7 +395,7 @@ func TestNice(t *testing.T) {
 }
 
 func TestNiceSurvivesNothing(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	id := family(t)
 	before := places(t, id)
 	active := 0
@@ -414,7 +415,7 @@ func TestNiceSurvivesNothing(t *testing.T) {
 
 // A daemon that the target starts meanwhile loses the value too, as does what lives on without the target.
 func TestNiceOfADaemon(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	e := faulttest.Env(t)
 	file := filepath.Join(e.Dir, "daemon")
 	id := prey(t, `read go; (setsid sleep 1000 & echo $! >"$0.new"); mv "$0.new" "$0"; read end`, file)
@@ -447,7 +448,7 @@ func TestNiceOfADaemon(t *testing.T) {
 
 // A user without the right to lower a value again is refused before anything is raised.
 func TestNiceWithoutPrivilege(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	dir := t.TempDir()
 	exe, _ := os.ReadFile("/proc/self/exe")
 	binary := filepath.Join("/tmp", fmt.Sprintf("chaos-nice-%d.test", os.Getpid()))

@@ -3,7 +3,6 @@ package process_test
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/value"
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -19,12 +19,7 @@ import (
 // straced is a victim that another tracer holds already, so that ptrace is refused to us.
 func straced(t *testing.T) target.Identity {
 	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("strace is not installed")
-		}
-		t.Skip("strace is not installed")
-	}
+	needtest.Tools(t, "strace")
 	ptraceOrSkip(t)
 	id := victim(t, "exec sleep 1000")
 	cmd := exec.Command("strace", "-q", "-o", "/dev/null", "-p", id.ID)

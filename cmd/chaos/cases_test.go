@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chaos/runtime/needtest"
 )
 
 // Cases in which other tools of this kind leave their faults behind, or judge wrongly; others are testdata/script/case-*.txtar.
@@ -47,10 +49,7 @@ func TestASignalBeforeAnythingIsStartedSaysSo(t *testing.T) {
 
 func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("this needs root, for a small tmpfs")
-		}
-		t.Skip("this needs root, for a small tmpfs")
+		needtest.Lacks(t, "this needs root, for a small tmpfs")
 	}
 	small := t.TempDir()
 	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=256k"); err != nil {

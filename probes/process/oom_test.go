@@ -13,6 +13,7 @@ import (
 	"chaos/probes"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/hold"
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -25,18 +26,10 @@ const hog = `until rm "$0" 2>/dev/null; do sleep 0.01; done; exec tail /dev/zero
 // confine puts a process into a cgroup that allows it 16 MiB.
 func confine(t *testing.T, id target.Identity) {
 	t.Helper()
-	need := func(why string) {
-		if os.Getenv("CI") != "" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	if os.Geteuid() != 0 {
-		need("this needs root")
-	}
+	needtest.Root(t)
 	group, missing, err := cgroup.Design(fmt.Sprintf("chaos-state-%d", id.Pid()), cgroup.Limits{Memory: 16 << 20})
 	if err != nil || len(missing) > 0 {
-		need(fmt.Sprint(err, missing))
+		needtest.Lacks(t, err, missing)
 	}
 	place, err := group.Where(id)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"chaos/lang/value"
 	"chaos/probes"
 	"chaos/runtime/hold"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 
 	"golang.org/x/sys/unix"
@@ -140,12 +141,7 @@ func TestUsageOfNothing(t *testing.T) {
 
 // TestUsageWithoutRights looks at root's process with the rights of another user.
 func TestUsageWithoutRights(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("this needs root")
-		}
-		t.Skip("this needs root")
-	}
+	needtest.Root(t)
 	s := usageOf(t, victim(t, "read nothing").Pid())
 	var samples [2]value.Value
 	var errs [2]error

@@ -322,23 +322,6 @@ func WithinSecond(t *testing.T, what string, ok func() bool) time.Duration {
 	return took
 }
 
-// Root skips a test without root; where the tests are the proof, it fails.
-func Root(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		Need(t, "root is needed")
-	}
-}
-
-// Need skips a test that lacks something of the machine, and fails it in continuous integration.
-func Need(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // Cgroups lists the cgroups that faults of this test process have made, and that still exist.
 func Cgroups() []string {
 	var out []string
