@@ -143,7 +143,7 @@ func TestForkRunnerKilled(t *testing.T) {
 	forkable(t)
 	e := faulttest.Elsewhere(faulttest.Env(t))
 	faulttest.KillAnyTime(t, 5, 200*time.Millisecond, func() *faulttest.Runner {
-		return faulttest.NewRunner(t, "process.fork", faulttest.Args{"count": "300", "rate": "50/s"}, "-test.run=^TestRunner$")
+		return faulttest.NewRunner(t, "process.fork", faulttest.Args{"count": "300", "rate": "50/s"})
 	}, func(r *faulttest.Runner) {
 		undos := r.Undos(t)
 		if len(undos) == 0 {
