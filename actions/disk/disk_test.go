@@ -10,8 +10,11 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/needtest"
+	"chaos/runtime/recovery"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
+	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +33,7 @@ func TestSpec(t *testing.T) { faults.Spec(t) }
 // disk makes a small file system: a tmpfs, or an ext4 in a file, with the given options of mkfs.
 func disk(t *testing.T, size string, mkfs ...string) string {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	dir := t.TempDir()
 	at := filepath.Join(dir, "disk")
 	if err := os.Mkdir(at, 0o700); err != nil {
@@ -39,7 +42,7 @@ func disk(t *testing.T, size string, mkfs ...string) string {
 	run := func(name string, args ...string) {
 		t.Helper()
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			faulttest.Need(t, fmt.Sprintf("%s: %s %s", name, err, out))
+			needtest.Lacks(t, fmt.Sprintf("%s: %s %s", name, err, out))
 		}
 	}
 	if mkfs == nil {
@@ -246,4 +249,41 @@ func TestRunnerKilled(t *testing.T) {
 		faults.Revert(t, e, r.Undos(t), actions.Gone)
 	})
 	t.Logf("killed 10 times, %d of them with space taken; free after %s at most", active, slowest.Round(time.Millisecond))
+}
+
+// Two runs that take the same file system would spoil what each of them measures: whoever comes second is told who has it,
+// whichever of its folders is meant.
+func TestTwoRunsDoNotShareAFileSystem(t *testing.T) {
+	dir := disk(t, "64M", "-O", "^has_journal")
+	inside := filepath.Join(dir, "inside")
+	if err := os.Mkdir(inside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	self, err := target.ProcessIdentity(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	targetOf := func(action string, args faulttest.Args) target.Identity {
+		t.Helper()
+		p, err := faults.Plan(t, faulttest.Env(t), action, args)
+		if err != nil || len(p.Targets) != 1 {
+			t.Fatal(p.Targets, err)
+		}
+		return p.Targets[0]
+	}
+	first := recovery.NewTargetLocks(recovery.Holder{Run: "20200101-000000-aaaa", Runner: self})
+	defer first.Close()
+	if err := first.Lock(targetOf("disk.write", faulttest.Args{"path": dir, "size": "8MiB"})); err != nil {
+		t.Fatal(err)
+	}
+	second := recovery.NewTargetLocks(recovery.Holder{Run: "20200101-000000-bbbb", Runner: self})
+	defer second.Close()
+	for action, args := range map[string]faulttest.Args{
+		"disk.write": {"path": dir, "size": "8MiB"}, "disk.read": {"path": inside, "size": "8MiB"}, "disk.fill": {"path": inside, "size": "8MiB"},
+	} {
+		err := second.Lock(targetOf(action, args))
+		if err == nil || !strings.Contains(err.Error(), "is being used by run 20200101-000000-aaaa") {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"maps"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -71,5 +72,43 @@ func TestACommandThatLeavesNothingHasNothingToUndo(t *testing.T) {
 	f, err := planFor(t, t.TempDir(), args{"command": value.StringOf("true")}).Inject(context.Background(), led)
 	if err != nil || !slices.Equal(f.Void, []string{childrenKind}) || f.Leaves != "" {
 		t.Errorf("%+v %v", f, err)
+	}
+}
+
+func TestACommandThatFailsIsUndoneOnlyWhereSomethingRuns(t *testing.T) {
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		name   string
+		script string
+		args   args
+		void   []string
+		leaves string
+	}{
+		{name: "a wrong exit code", script: "exit 3", void: []string{childrenKind}},
+		{name: "a timeout", script: "exec sleep 100", args: args{"timeout": value.DurationOf(100 * time.Millisecond)}, void: []string{childrenKind}},
+		{name: "with an undo of its own", script: "exit 3", args: args{"undo": list("true")}, void: []string{childrenKind}},
+		{name: "it cannot be started", args: args{"dir": value.StringOf("missing")}, void: []string{childrenKind}},
+		{name: "it leaves something", script: "sh -c 'echo $$ > child; exec sleep 1000' & exit 3", leaves: "`sh` left running: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			given := args{"command": value.StringOf("sh"), "args": list("-c", tc.script)}
+			maps.Copy(given, tc.args)
+			led := &ledger{}
+			f, err := planFor(t, dir, given).Inject(context.Background(), led)
+			if tc.leaves != "" {
+				pidIn(t, filepath.Join(dir, "child"))
+			}
+			if err == nil || !slices.Equal(f.Void, tc.void) || !strings.HasPrefix(f.Leaves, tc.leaves) || (f.Leaves == "") != (tc.leaves == "") {
+				t.Errorf("%+v %v", f, err)
+			}
+			for _, u := range led.undos {
+				if u.Kind != childrenKind {
+					continue
+				}
+				if err := (childrenReverter{}).Revert(context.Background(), env.Env{}, u); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

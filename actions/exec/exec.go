@@ -106,7 +106,7 @@ func plan(_ context.Context, e env.Env, in runArgs) (actions.Plan, error) {
 		}
 		f, err := inject(ctx, in, act, kids, left)
 		if err != nil {
-			return actions.Fault{}, err
+			return f, err
 		}
 		return f, led.Applied(id)
 	}
@@ -128,20 +128,26 @@ func inject(ctx context.Context, in runArgs, s command.Spec, kids children, id s
 	s.Env = maps.Clone(s.Env)
 	s.Env[childrenVar] = kids.Mark
 	r, err := command.Run(ctx, s)
+	f := remains(in, kids, id, r.Left || err != nil)
 	switch {
 	case ctx.Err() != nil:
-		return actions.Fault{}, fmt.Errorf("`%s` was stopped before its end: %w", in.Command, context.Cause(ctx))
+		return f, fmt.Errorf("`%s` was stopped before its end: %w", in.Command, context.Cause(ctx))
 	case err != nil:
-		return actions.Fault{}, err
+		return f, err
 	case !slices.Contains(in.Allow, r.Code):
-		return actions.Fault{}, refusal(in.Command, r)
+		return f, refusal(in.Command, r)
 	}
-	f := actions.Fault{
-		Result: value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr}),
-		Note:   fmt.Sprintf("exit code %d", r.Code), // and no Effect: what the command did cannot be seen from here
-	}
+	f.Result = value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr})
+	f.Note = fmt.Sprintf("exit code %d", r.Code) + f.Note // and no Effect: what the command did cannot be seen from here
+	return f, nil
+}
+
+// remains is what a command left running, however it ended: where that is nothing, there is nothing to end, and a report must
+// not say that something was. It looks through all processes only if asked to, as that takes longer than most commands.
+func remains(in runArgs, kids children, id string, look bool) (f actions.Fault) {
 	var left []target.Process
-	if r.Left { // looking through all processes takes longer than most commands
+	var err error
+	if look {
 		left, err = kids.left()
 	}
 	switch {
@@ -151,9 +157,9 @@ func inject(ctx context.Context, in runArgs, s command.Spec, kids children, id s
 		f.Leaves = fmt.Sprintf("`%s` left running: %s", in.Command, describe(left))
 	}
 	if len(left) > 0 {
-		f.Note += ", left running: " + describe(left)
+		f.Note = ", left running: " + describe(left)
 	}
-	return f, nil
+	return f
 }
 
 func refusal(name string, r command.Result) error {

@@ -228,18 +228,6 @@ func store(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// rootOrSkip skips what only root can set up; in CI that is a failure.
-func rootOrSkip(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("this needs root")
-	}
-	t.Skip("this needs root")
-}
-
 func parse(t *testing.T, data []byte) actions.Undo {
 	t.Helper()
 	var u actions.Undo

@@ -16,6 +16,7 @@ import (
 
 	"chaos/actions"
 	"chaos/runtime/env"
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -440,13 +441,10 @@ func TestKilledAtAnyInstant(t *testing.T) {
 }
 
 func TestADiskThatIsFull(t *testing.T) {
-	rootOrSkip(t)
+	needtest.Root(t)
 	small := t.TempDir()
 	if err := unix.Mount("chaos-test", small, "tmpfs", 0, "size=64k"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		needtest.Lacks(t, err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(small, unix.MNT_DETACH); err != nil {
@@ -505,7 +503,7 @@ func TestADiskThatIsFull(t *testing.T) {
 
 // TestWithoutRights asks another user's process what it lacks.
 func TestWithoutRights(t *testing.T) {
-	rootOrSkip(t)
+	needtest.Root(t)
 	dir, err := os.MkdirTemp("", "file-test")
 	if err != nil {
 		t.Fatal(err)

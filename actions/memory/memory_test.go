@@ -11,6 +11,7 @@ import (
 
 	"chaos/actions"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
@@ -30,7 +31,7 @@ func roomOrSkip(t *testing.T) (available, floor int64) {
 	}
 	floor = stress.MemoryFloor(total)
 	if available-floor < 1<<30 {
-		faulttest.Need(t, "the machine has too little memory for this test")
+		needtest.Lacks(t, "the machine has too little memory for this test")
 	}
 	return available, floor
 }
@@ -106,10 +107,10 @@ func TestRefuses(t *testing.T) {
 // confined makes a cgroup with little memory.
 func confined(t *testing.T, memory int64) cgroup.Group {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	g, missing, err := cgroup.Design(fmt.Sprintf("chaos-test-%d-%d", os.Getpid(), time.Now().UnixNano()), cgroup.Limits{Memory: memory})
 	if err != nil || len(missing) > 0 {
-		faulttest.Need(t, fmt.Sprint("no cgroup for memory: ", err, missing))
+		needtest.Lacks(t, fmt.Sprint("no cgroup for memory: ", err, missing))
 	}
 	if err := g.Make(); err != nil {
 		t.Fatal(err)

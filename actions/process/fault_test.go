@@ -11,6 +11,7 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/value"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -19,16 +20,16 @@ import (
 func TestKillBySelectors(t *testing.T) {
 	e := setting(t)
 	word := fmt.Sprintf("needle-%d", os.Getpid())
-	id := victim(t, "exec sleep 1000", word)
+	id := faulttest.Victim(t, "exec sleep 1000", word)
 	_, err := plan(t, e, "process.kill", args{"match": text(word)})
 	var none *target.NoneError
-	if within(t, 10*time.Second, "exec", func() bool { p, _ := id.Process(); return p.Comm == "sleep" }); err == nil {
+	if faulttest.Within(t, 10*time.Second, "exec", func() bool { p, _ := id.Process(); return p.Comm == "sleep" }); err == nil {
 		_, err = plan(t, e, "process.kill", args{"match": text(word)})
 	}
 	if !errors.As(err, &none) {
 		t.Errorf("%v, want none: the word went with the exec", err)
 	}
-	a, b := victim(t, "read nothing", word), victim(t, "read nothing", word)
+	a, b := faulttest.Victim(t, "read nothing", word), faulttest.Victim(t, "read nothing", word)
 	_, err = plan(t, e, "process.kill", args{"match": text(word)})
 	var many *target.ManyError
 	if !errors.As(err, &many) || len(many.Matched) != 2 {
@@ -65,7 +66,7 @@ func TestKillOfAHandle(t *testing.T) {
 	if len(led.undos) != 0 {
 		t.Error("an irreversible act has no record")
 	}
-	within(t, 10*time.Second, "dead", func() bool { return !p.State().Running })
+	faulttest.Within(t, 10*time.Second, "dead", func() bool { return !p.State().Running })
 	f, _ = must(t, e, "process.kill", h)
 	if bit, detail := f.Effect(context.Background()); bit != actions.Unknown || detail != "worker is not running: nothing was sent" {
 		t.Errorf("effect %s, %q", bit, detail)
@@ -75,7 +76,7 @@ func TestKillOfAHandle(t *testing.T) {
 func TestKillTermThatIsHandled(t *testing.T) {
 	e := setting(t)
 	p, _ := started(t, e, "trap '' TERM; echo up; while :; do sleep 0.05; done", args{"grace": value.DurationOf(0)})
-	within(t, 10*time.Second, "the trap is set", func() bool { data, _ := os.ReadFile(e.RunDir + "/sh.out"); return len(data) > 0 })
+	faulttest.Within(t, 10*time.Second, "the trap is set", func() bool { data, _ := os.ReadFile(e.RunDir + "/sh.out"); return len(data) > 0 })
 	f, _ := must(t, e, "process.kill", args{"process": value.HandleOf(p)})
 	effect(t, f, actions.Unknown)
 	f, _ = must(t, e, "process.kill", args{"process": value.HandleOf(p), "signal": text("HUP")})
@@ -149,7 +150,7 @@ func TestPause(t *testing.T) {
 func TestPauseOfADeadHandle(t *testing.T) {
 	e := setting(t)
 	p, _ := started(t, e, "exit 0", nil)
-	within(t, 10*time.Second, "ended", func() bool { return p.State().Exited })
+	faulttest.Within(t, 10*time.Second, "ended", func() bool { return p.State().Exited })
 	_, led, err := act(t, e, "process.pause", args{"process": value.HandleOf(p)})
 	wants(t, err, "is not running")
 	if len(led.undos) != 0 {
@@ -160,10 +161,10 @@ func TestPauseOfADeadHandle(t *testing.T) {
 func TestUndoOfAPauseOfWhatIsGone(t *testing.T) {
 	ptraceOrSkip(t)
 	e := setting(t)
-	id := victim(t, "exec sleep 1000")
+	id := faulttest.Victim(t, "exec sleep 1000")
 	_, led := must(t, e, "process.pause", args{"pid": value.NumberOf(float64(id.Pid()))})
 	id.Signal(unix.SIGKILL)
-	within(t, 10*time.Second, "gone", func() bool { return !id.Alive() })
+	faulttest.Within(t, 10*time.Second, "gone", func() bool { return !id.Alive() })
 	revert(t, e, led)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chaos/actions"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
@@ -21,13 +22,13 @@ import (
 // forkable skips where there is no cgroup to confine the processes; there the plan must say so.
 func forkable(t *testing.T) {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	p, err := faults.Plan(t, faulttest.Env(t), "process.fork", faulttest.Args{"count": "10"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Missing) > 0 {
-		faulttest.Need(t, fmt.Sprint(p.Missing))
+		needtest.Lacks(t, fmt.Sprint(p.Missing))
 	}
 }
 
@@ -142,7 +143,7 @@ func TestForkRunnerKilled(t *testing.T) {
 	forkable(t)
 	e := faulttest.Elsewhere(faulttest.Env(t))
 	faulttest.KillAnyTime(t, 5, 200*time.Millisecond, func() *faulttest.Runner {
-		return faulttest.NewRunner(t, "process.fork", faulttest.Args{"count": "300", "rate": "50/s"}, "-test.run=^TestRunner$")
+		return faulttest.NewRunner(t, "process.fork", faulttest.Args{"count": "300", "rate": "50/s"})
 	}, func(r *faulttest.Runner) {
 		undos := r.Undos(t)
 		if len(undos) == 0 {

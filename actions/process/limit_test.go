@@ -14,6 +14,7 @@ import (
 	"chaos/actions"
 	"chaos/actions/process"
 	"chaos/runtime/cgroup"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
 	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
@@ -22,9 +23,6 @@ import (
 )
 
 var faults = faulttest.Of(process.Register)
-
-// TestRunner is the runner that the tests below kill.
-func TestRunner(t *testing.T) { faulttest.MaybeRun(process.Register) }
 
 // places is where a process and everything below it is, how nice they are, and which cgroups faults of this test made: what has
 // to be as before.
@@ -57,8 +55,8 @@ func pids(list []target.Process) []int {
 // as what started it.
 func prey(t *testing.T, script string, words ...string) target.Identity {
 	t.Helper()
-	id := victim(t, script, words...)
-	within(t, 10*time.Second, "executed", func() bool {
+	id := faulttest.Victim(t, script, words...)
+	faulttest.Within(t, 10*time.Second, "executed", func() bool {
 		p, err := id.Process()
 		return err == nil && strings.HasPrefix(p.Comm, "s") && p.CommandLine() != "["+p.Comm+"]" && target.NewOwn().Why(p) == ""
 	})
@@ -68,13 +66,13 @@ func prey(t *testing.T, script string, words ...string) target.Identity {
 
 func cgroupsOrSkip(t *testing.T) {
 	t.Helper()
-	faulttest.Root(t)
+	needtest.Root(t)
 	p, err := faults.Plan(t, faulttest.Env(t), "process.limit", faulttest.Args{"pid": prey(t, "exec sleep 1000").ID, "cpu": "50%"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Missing) > 0 {
-		faulttest.Need(t, p.Missing[0].Name+": "+p.Missing[0].Install)
+		needtest.Lacks(t, p.Missing[0].Name+": "+p.Missing[0].Install)
 	}
 }
 
@@ -82,7 +80,7 @@ func cgroupsOrSkip(t *testing.T) {
 func family(t *testing.T) target.Identity {
 	t.Helper()
 	id := prey(t, "sleep 1000 & wait; exit 0", "family")
-	within(t, 20*time.Second, "a child", func() bool { list, _ := target.Descendants(id.Pid()); return len(list) == 1 && list[0].Comm == "sleep" })
+	faulttest.Within(t, 20*time.Second, "a child", func() bool { list, _ := target.Descendants(id.Pid()); return len(list) == 1 && list[0].Comm == "sleep" })
 	list, _ := target.Descendants(id.Pid())
 	child := list[0].Identity()
 	t.Cleanup(func() { child.Signal(unix.SIGKILL) })
@@ -151,7 +149,7 @@ func TestLimitBites(t *testing.T) {
 	if err := os.WriteFile("/proc/"+eater.ID+"/fd/0", []byte("\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	within(t, time.Minute, "killed for its memory", func() bool { return !eater.Alive() })
+	faulttest.Within(t, time.Minute, "killed for its memory", func() bool { return !eater.Alive() })
 	faulttest.Effect(t, f, actions.No)
 	if effect, detail := f.Last(); effect != actions.Yes || !strings.Contains(detail, "the kernel's OOM killer ended 1 in the cgroup of") {
 		t.Error(effect, detail)
@@ -161,7 +159,7 @@ func TestLimitBites(t *testing.T) {
 	forker := prey(t, `read go; for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done 2>/dev/null; wait`)
 	_, led = faults.Inject(t, e, "process.limit", faulttest.Args{"pid": forker.ID, "pids": "4"})
 	os.WriteFile("/proc/"+forker.ID+"/fd/0", []byte("\n"), 0)
-	within(t, 20*time.Second, "it has started what it may", func() bool { return !forker.Alive() })
+	faulttest.Within(t, 20*time.Second, "it has started what it may", func() bool { return !forker.Alive() })
 	var group cgroup.Group
 	if err := json.Unmarshal(led.Undos()[0].Args, &group); err != nil || len(group.Parts) != 1 {
 		t.Fatal(group, err)
@@ -189,7 +187,7 @@ func TestLimitOfTheNewborn(t *testing.T) {
 	_, led := faults.Inject(t, e, "process.limit", faulttest.Args{"pid": id.ID, "cpu": "50%", "pids": "50"})
 	os.WriteFile("/proc/"+id.ID+"/fd/0", []byte("\n"), 0)
 	var orphan target.Identity
-	within(t, 20*time.Second, "an orphan", func() bool {
+	faulttest.Within(t, 20*time.Second, "an orphan", func() bool {
 		data, _ := os.ReadFile(filepath.Join(e.Dir, "orphan"))
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 		p, err := target.ReadProcess(pid)
@@ -230,7 +228,7 @@ func TestLimitForeign(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		id.Signal(unix.SIGKILL)
-		within(t, 5*time.Second, "the foreign cgroup is removed", func() bool { return os.Remove(foreign) == nil })
+		faulttest.Within(t, 5*time.Second, "the foreign cgroup is removed", func() bool { return os.Remove(foreign) == nil })
 	})
 	if err := os.WriteFile(filepath.Join(foreign, "cgroup.procs"), []byte(id.ID), 0); err != nil {
 		t.Fatal(err)
@@ -273,7 +271,7 @@ func TestLimitOfAReusedPid(t *testing.T) {
 	id := prey(t, "exec sleep 1000")
 	_, led := faults.Inject(t, e, "process.limit", faulttest.Args{"pid": id.ID, "pids": "50"})
 	id.Signal(unix.SIGKILL)
-	within(t, 5*time.Second, "dead", func() bool { return !id.Alive() })
+	faulttest.Within(t, 5*time.Second, "dead", func() bool { return !id.Alive() })
 	u := led.Undos()[0]
 	other := prey(t, "exec sleep 1000")
 	u.Prior = []byte(strings.ReplaceAll(string(u.Prior), `"id":"`+id.ID+`"`, `"id":"`+other.ID+`"`))
@@ -297,14 +295,16 @@ func TestIntendedOnly(t *testing.T) {
 	}
 }
 
-// Whenever the runner is killed, the records on disk are enough for another process to restore everything.
-func TestLimitSurvivesNothing(t *testing.T) {
-	cgroupsOrSkip(t)
+// survivesNothing kills the runner of a fault within a time: the records on disk are enough for another process to restore
+// everything.
+func survivesNothing(t *testing.T, limit time.Duration, action string, more faulttest.Args) {
+	t.Helper()
 	id := family(t)
 	before := places(t, id)
+	more["pid"] = id.ID
 	active := 0
-	faulttest.KillAnyTime(t, 12, 30*time.Millisecond, func() *faulttest.Runner {
-		return faulttest.NewRunner(t, "process.limit", faulttest.Args{"pid": id.ID, "cpu": "50%", "memory": "64MiB", "pids": "50"}, "-test.run=^TestRunner$")
+	faulttest.KillAnyTime(t, 12, limit, func() *faulttest.Runner {
+		return faulttest.NewRunner(t, action, more)
 	}, func(r *faulttest.Runner) {
 		if places(t, id) != before {
 			active++
@@ -317,8 +317,13 @@ func TestLimitSurvivesNothing(t *testing.T) {
 	t.Logf("killed 12 times, %d of them with the fault or a part of it in place", active)
 }
 
+func TestLimitSurvivesNothing(t *testing.T) {
+	cgroupsOrSkip(t)
+	survivesNothing(t, 30*time.Millisecond, "process.limit", faulttest.Args{"cpu": "50%", "memory": "64MiB", "pids": "50"})
+}
+
 func TestNice(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	e := faulttest.Env(t)
 	// Several threads, one of which is nicer than the others before.
 	cmd := exec.Command("python3", "-c", "import threading, time, os\nfor i in range(3): threading.Thread(target=time.sleep, args=(1000,)).start()\ninput()\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nos.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '1000')\ntime.sleep(1000)")
@@ -335,7 +340,7 @@ func TestNice(t *testing.T) {
 		}
 	})
 	pid := cmd.Process.Pid
-	within(t, 10*time.Second, "4 threads", func() bool { l, _ := target.Threads(pid); return len(l) == 4 })
+	faulttest.Within(t, 10*time.Second, "4 threads", func() bool { l, _ := target.Threads(pid); return len(l) == 4 })
 	tids, _ := target.Threads(pid)
 	unix.Setpriority(unix.PRIO_PROCESS, tids[2], 3)
 	values := func() string {
@@ -359,7 +364,7 @@ func TestNice(t *testing.T) {
 	}
 	// What is started meanwhile inherits the value, and must lose it too.
 	in.Write([]byte("\n"))
-	within(t, 10*time.Second, "a thread and a child", func() bool { l, _ := target.Descendants(pid); return len(l) == 1 && values() == "[7 7 7 7 7]" })
+	faulttest.Within(t, 10*time.Second, "a thread and a child", func() bool { l, _ := target.Descendants(pid); return len(l) == 1 && values() == "[7 7 7 7 7]" })
 	if s := faults.State(t, e, led.Undos()[0]); s != actions.Present {
 		t.Error(s)
 	}
@@ -394,27 +399,13 @@ func TestNice(t *testing.T) {
 }
 
 func TestNiceSurvivesNothing(t *testing.T) {
-	faulttest.Root(t)
-	id := family(t)
-	before := places(t, id)
-	active := 0
-	faulttest.KillAnyTime(t, 12, 10*time.Millisecond, func() *faulttest.Runner {
-		return faulttest.NewRunner(t, "process.nice", faulttest.Args{"pid": id.ID, "value": "5"}, "-test.run=^TestRunner$")
-	}, func(r *faulttest.Runner) {
-		if places(t, id) != before {
-			active++
-		}
-		faults.Revert(t, faulttest.Elsewhere(faulttest.Env(t)), r.Undos(t), actions.Gone)
-		if now := places(t, id); now != before {
-			t.Fatalf("before\n%s\nafter\n%s", before, now)
-		}
-	})
-	t.Logf("killed 12 times, %d of them with the fault in place", active)
+	needtest.Root(t)
+	survivesNothing(t, 10*time.Millisecond, "process.nice", faulttest.Args{"value": "5"})
 }
 
 // A daemon that the target starts meanwhile loses the value too, as does what lives on without the target.
 func TestNiceOfADaemon(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	e := faulttest.Env(t)
 	file := filepath.Join(e.Dir, "daemon")
 	id := prey(t, `read go; (setsid sleep 1000 & echo $! >"$0.new"); mv "$0.new" "$0"; read end`, file)
@@ -422,7 +413,7 @@ func TestNiceOfADaemon(t *testing.T) {
 	older := prey(t, "exec sleep 1000") // of the same parent and cgroup, but with a value of its own
 	os.WriteFile("/proc/"+id.ID+"/fd/0", []byte("\n"), 0)
 	var daemon target.Identity
-	within(t, 10*time.Second, "a daemon", func() bool {
+	faulttest.Within(t, 10*time.Second, "a daemon", func() bool {
 		data, _ := os.ReadFile(file)
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 		p, err := target.ReadProcess(pid)
@@ -435,7 +426,7 @@ func TestNiceOfADaemon(t *testing.T) {
 		t.Fatal(nice(daemon), nice(older))
 	}
 	id.Signal(unix.SIGKILL)
-	within(t, 10*time.Second, "the target's end", func() bool { return !id.Alive() })
+	faulttest.Within(t, 10*time.Second, "the target's end", func() bool { return !id.Alive() })
 	if s := faults.State(t, e, led.Undos()[0]); s != actions.Present {
 		t.Error(s)
 	}
@@ -447,7 +438,7 @@ func TestNiceOfADaemon(t *testing.T) {
 
 // A user without the right to lower a value again is refused before anything is raised.
 func TestNiceWithoutPrivilege(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	dir := t.TempDir()
 	exe, _ := os.ReadFile("/proc/self/exe")
 	binary := filepath.Join("/tmp", fmt.Sprintf("chaos-nice-%d.test", os.Getpid()))

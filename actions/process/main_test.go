@@ -5,49 +5,21 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"chaos/actions"
 	"chaos/actions/process"
 	"chaos/lang/value"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
-	"chaos/runtime/stress"
+	"chaos/runtime/needtest"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
-
-	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) {
-	hold.MaybeServe()
-	stress.MaybeServe()
-	// The race detector makes a process linger for a second at its end, and the helpers here are built with it.
-	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.
-	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	code := m.Run()
-	// What was just told to end may need a moment.
-	left := leftover()
-	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = leftover() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	for _, p := range left {
-		fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
-		p.Identity().Signal(unix.SIGKILL)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func leftover() []target.Process {
-	all, _ := target.Descendants(os.Getpid())
-	return slices.DeleteFunc(all, target.Process.Zombie)
-}
+func TestMain(m *testing.M) { faulttest.Main(m, process.Register) }
 
 // ledger keeps records in memory.
 type ledger struct {
@@ -174,40 +146,6 @@ func started(t *testing.T, e env.Env, script string, more args) (*hold.Process, 
 	return p, led
 }
 
-// victim is a process outside of any supervision, with a word in its command line that nothing else has.
-func victim(t *testing.T, script string, words ...string) target.Identity {
-	t.Helper()
-	cmd := exec.Command("sh", append([]string{"-c", script}, words...)...)
-	// A pipe that nobody writes to, so that `read` waits without a child.
-	if _, err := cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if p, err := target.ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
-			break
-		}
-	}
-	id, err := target.ProcessIdentity(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for begun := time.Now(); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(begun) > limit {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-	}
-}
-
 func wants(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
@@ -220,9 +158,6 @@ func wants(t *testing.T, err error, parts ...string) {
 func ptraceOrSkip(t *testing.T) {
 	t.Helper()
 	if why := target.PtraceRefused(os.Getpid()); why != "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal("ptrace is not permitted: " + why)
-		}
-		t.Skip("ptrace is not permitted: " + why)
+		needtest.Lacks(t, "ptrace is not permitted: "+why)
 	}
 }

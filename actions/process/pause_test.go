@@ -3,7 +3,6 @@ package process_test
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +10,8 @@ import (
 
 	"chaos/actions"
 	"chaos/lang/value"
+	"chaos/runtime/needtest"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -19,20 +20,15 @@ import (
 // straced is a victim that another tracer holds already, so that ptrace is refused to us.
 func straced(t *testing.T) target.Identity {
 	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("strace is not installed")
-		}
-		t.Skip("strace is not installed")
-	}
+	needtest.Tools(t, "strace")
 	ptraceOrSkip(t)
-	id := victim(t, "exec sleep 1000")
+	id := faulttest.Victim(t, "exec sleep 1000")
 	cmd := exec.Command("strace", "-q", "-o", "/dev/null", "-p", id.ID)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(unix.SIGTERM); cmd.Wait() })
-	within(t, 10*time.Second, "strace holds it", func() bool { by, _ := target.Tracer(id.Pid()); return by != 0 })
+	faulttest.Within(t, 10*time.Second, "strace holds it", func() bool { by, _ := target.Tracer(id.Pid()); return by != 0 })
 	runs(t, id)
 	return id
 }
@@ -40,14 +36,14 @@ func straced(t *testing.T) target.Identity {
 // runs waits until a process is as it was: asleep, and not stopped.
 func runs(t *testing.T, id target.Identity) {
 	t.Helper()
-	within(t, 10*time.Second, "it runs on", func() bool { p, err := id.Process(); return err == nil && p.State == 'S' })
+	faulttest.Within(t, 10*time.Second, "it runs on", func() bool { p, err := id.Process(); return err == nil && p.State == 'S' })
 }
 
 // stands waits until every thread is stopped, and stays so: strace stops it for a moment with each signal.
 func stands(t *testing.T, id target.Identity) {
 	t.Helper()
 	times := 0
-	within(t, 10*time.Second, "it stands still", func() bool {
+	faulttest.Within(t, 10*time.Second, "it stands still", func() bool {
 		times++
 		if m, err := target.Moving(id.Pid()); err != nil || len(m) > 0 {
 			times = 0
@@ -101,9 +97,9 @@ func TestASIGSTOPThatSomebodyElseTookBackIsGone(t *testing.T) {
 		t.Error(lasted, detail)
 	}
 	id.Signal(unix.SIGCONT)
-	within(t, 10*time.Second, "the pause is known to have ended", func() bool { lasted, _ := f.Last(); return lasted == actions.No })
+	faulttest.Within(t, 10*time.Second, "the pause is known to have ended", func() bool { lasted, _ := f.Last(); return lasted == actions.No })
 	r, _ := registry().Reverter(led.undos[0].Kind)
-	within(t, 10*time.Second, "the state is gone", func() bool {
+	faulttest.Within(t, 10*time.Second, "the state is gone", func() bool {
 		s, err := r.State(context.Background(), e, led.undos[0])
 		return err == nil && s == actions.Gone
 	})

@@ -13,6 +13,7 @@ import (
 	"chaos/actions"
 	"chaos/lang/value"
 	"chaos/runtime/hold"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -166,15 +167,15 @@ func TestMissing(t *testing.T) {
 	os.Symlink("/bin/sleep", filepath.Join(e.Dir, "nap"))
 	e.Name = "where"
 	f, led := must(t, e, "process.start", args{"command": text("./x")})
-	within(t, 10*time.Second, "output in the run's folder", func() bool {
+	faulttest.Within(t, 10*time.Second, "output in the run's folder", func() bool {
 		data, _ := os.ReadFile(filepath.Join(e.RunDir, "where.out"))
 		return strings.TrimSpace(string(data)) == e.Dir
 	})
-	within(t, 10*time.Second, "ended", func() bool { return f.Result.V.(*hold.Process).State().Exited })
+	faulttest.Within(t, 10*time.Second, "ended", func() bool { return f.Result.V.(*hold.Process).State().Exited })
 	effect(t, f, actions.Unknown)
 	revert(t, e, led)
 	must(t, e, "process.start", args{"command": text("./nap"), "args": texts("1000")})
-	within(t, 10*time.Second, "one process with the command line as written", func() bool {
+	faulttest.Within(t, 10*time.Second, "one process with the command line as written", func() bool {
 		n, err := target.Count("./nap 1000")
 		return n == 1 && err == nil
 	})
@@ -186,7 +187,7 @@ func TestOutputFilesOfTwo(t *testing.T) {
 	started(t, e, "echo one", nil)
 	started(t, e, "echo two", args{"stderr": text("mine.err")})
 	for file, want := range map[string]string{"w.out": "one\n", "w-2.out": "two\n"} {
-		within(t, 10*time.Second, file, func() bool {
+		faulttest.Within(t, 10*time.Second, file, func() bool {
 			data, _ := os.ReadFile(filepath.Join(e.RunDir, file))
 			return string(data) == want
 		})
@@ -215,7 +216,7 @@ func TestStartRefuses(t *testing.T) {
 func TestUndoFromAnotherProcess(t *testing.T) {
 	e := setting(t)
 	p, led := started(t, e, "setsid sleep 1000 & wait", nil)
-	within(t, 10*time.Second, "three processes", func() bool { return len(e.Hold.Pids()) == 3 })
+	faulttest.Within(t, 10*time.Second, "three processes", func() bool { return len(e.Hold.Pids()) == 3 })
 	elsewhere := e
 	elsewhere.Hold = nil
 	r, _ := registry().Reverter("process.start")

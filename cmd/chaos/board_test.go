@@ -204,6 +204,50 @@ func TestAKilledRunLeavesTheTerminalUsable(t *testing.T) {
 	}
 }
 
+// Whoever waits leans on Enter, or types what the shell shall read next.
+func TestWhatIsTypedLeavesNoStaleLines(t *testing.T) {
+	for _, height := range []int{24, 60} { // the board stands on the last line, and above it
+		size := live.Size{Width: 80, Height: height}
+		w := watch(t, size, lively(t, `    wait 2s`))
+		w.wait("· wait 2s")
+		for _, keys := range []string{"\r", "\r", "\r", "ls -l\r", "\x04", "\r", "not yet"} {
+			w.keys.WriteString(keys)
+			time.Sleep(20 * time.Millisecond)
+		}
+		w.frames(3)
+		w.look()
+		if n := strings.Count(w.term.Text(), "deadline in"); n != 1 {
+			t.Errorf("%d rules of a board:\n%s", n, w.term.Text())
+		}
+		if n, want := queued(t, w.keys), len("\n\n\nls -l\n\n"); n != want {
+			t.Errorf("%d bytes are left for who reads next, not %d", n, want)
+		}
+		w.gone()
+		if got, want := w.term.Text(), w.told(size); got != want {
+			t.Errorf("on the terminal:\n%s\n\nthe report:\n%s", got, want)
+		}
+	}
+}
+
+// queued is how many bytes of whole lines wait to be read from a terminal.
+func queued(t *testing.T, keys *os.File) int {
+	t.Helper()
+	number, err := unix.IoctlGetInt(int(keys.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := openTTY(fmt.Sprintf("/dev/pts/%d", number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	n, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCINQ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // As after Ctrl-Z, a few commands, and fg.
 func TestWhatAShellWroteWhileTheRunWasStoppedStays(t *testing.T) {
 	w := watch(t, live.Size{Width: 80, Height: 40}, lively(t, `    wait 1h`))

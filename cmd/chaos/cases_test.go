@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chaos/runtime/needtest"
 )
 
 // Cases in which other tools of this kind leave their faults behind, or judge wrongly; others are testdata/script/case-*.txtar.
@@ -47,10 +49,7 @@ func TestASignalBeforeAnythingIsStartedSaysSo(t *testing.T) {
 
 func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("this needs root, for a small tmpfs")
-		}
-		t.Skip("this needs root, for a small tmpfs")
+		needtest.Lacks(t, "this needs root, for a small tmpfs")
 	}
 	small := t.TempDir()
 	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=256k"); err != nil {
@@ -293,5 +292,59 @@ func TestCommandsThatLeaveNothingShareARecord(t *testing.T) {
 	}
 	if f := report.Runs[0].Experiments[0].Faults; len(f) != 1 || f[0].Step != 4 || !f[0].Undone || f[0].Lifetime != "guardian" {
 		t.Errorf("the report has the faults %+v", f)
+	}
+}
+
+// Two runs of the example at the same time: the second is told who has the disk, and its undo leaves that alone.
+func TestOneRunDoesNotTakeTheDiskOfAnother(t *testing.T) {
+	script, err := filepath.Abs("../../examples/slow-disk/disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, tools := filepath.Join(t.TempDir(), "mnt"), t.TempDir()
+	for name, text := range map[string]string{"id": "echo 1000", "sqlite3": `: >"$1"`} { // a plain folder, and not even a database
+		if err := os.WriteFile(filepath.Join(tools, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", tools+":"+os.Getenv("PATH"))
+	call := func(want int, args ...string) (output string) {
+		t.Helper()
+		cmd := exec.Command(args[0], args[1:]...)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != want {
+			t.Errorf("%q: exit %d, want %d: %s", args, cmd.ProcessState.ExitCode(), want, out)
+		}
+		return string(out)
+	}
+	ours := func(want int, verb string) string { t.Helper(); return call(want, script, verb, dir) }
+	another := func(want int, verb string) string { // a process of its own is the parent
+		t.Helper()
+		return call(want, "sh", "-c", `"$0" "$@"; exit $?`, "sh", "-c", `"$0" "$@"; exit $?`, script, verb, dir)
+	}
+	there := func() bool { _, err := os.Stat(filepath.Join(dir, "bank.db")); return err == nil }
+
+	ours(0, "make")
+	said := another(1, "make")
+	if want := fmt.Sprintf("the run of pid %d has its disk at %s", os.Getpid(), dir); !strings.Contains(said, want) {
+		t.Errorf("%q lacks %q", said, want)
+	}
+	another(0, "remove")
+	if !there() {
+		t.Fatal("another run took the disk away")
+	}
+	ours(0, "remove")
+	ours(0, "remove")
+	if left, _ := os.ReadDir(filepath.Dir(dir)); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+
+	another(0, "make") // and it has ended by now
+	if said := ours(1, "make"); !strings.Contains(said, "a run has left its disk behind") {
+		t.Errorf("%q", said)
+	}
+	ours(0, "remove")
+	if there() {
+		t.Error("what a dead run left cannot be removed")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"chaos/lang/diag"
+	"chaos/runtime/needtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -137,7 +138,7 @@ func TestUnreadableFile(t *testing.T) {
 	cmd.Env = append(os.Environ(), asChaos+"=1")
 	out, err := cmd.Output()
 	if cmd.ProcessState == nil {
-		t.Skipf("another user cannot be used here: %v", err)
+		needtest.Lacks(t, fmt.Sprintf("another user cannot be used here: %v", err))
 	}
 	list := fromJSON(t, out)
 	if len(list) != 1 || list[0].Code != diag.BadFile || !strings.Contains(list[0].Message, "may not be read") || cmd.ProcessState.ExitCode() != exitUsage {
@@ -193,9 +194,6 @@ func processTime(t *testing.T) time.Duration {
 
 // TestCheckIsLinear compares the best of a few runs of a script and of one four times as long. Quadratic would be sixteen.
 func TestCheckIsLinear(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it measures time")
-	}
 	dir := t.TempDir()
 	best := func(n int) time.Duration {
 		path := filepath.Join(dir, fmt.Sprint(n, ".chaos"))

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 )
 
@@ -315,12 +316,9 @@ func TestCrashMatrix(t *testing.T) {
 		instant := time.Duration(r.IntN(120)) * time.Millisecond
 		early := r.IntN(4) == 0
 		t.Run(fmt.Sprintf("%d %s, %s", i, f.name, c.name), func(t *testing.T) {
-			need(t, f.needs...)
-			if (f.root || c.small) && os.Geteuid() != 0 {
-				if os.Getenv("CI") != "" {
-					t.Fatal("this needs root")
-				}
-				t.Skip("this needs root")
+			needtest.Tools(t, f.needs...)
+			if f.root || c.small {
+				needtest.Root(t)
 			}
 			drawOne(t, f, c, instant, early)
 		})

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"chaos/runtime/needtest"
 )
 
 // seen is the JSON of `chaos doctor` as a reader sees it.
@@ -50,17 +52,6 @@ func (c seenCall) need(name string) seenNeed {
 		return seenNeed{}
 	}
 	return c.Needs[i]
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("only root can become somebody else, and this is CI: run it as root")
-	}
-	t.Skip("only root can become somebody else")
 }
 
 // program builds the command as it is shipped, static, into a folder that everybody may read.
@@ -114,7 +105,7 @@ func doctor(t *testing.T, attr syscall.SysProcAttr, env []string, path string, a
 }
 
 func TestDoctorAsRoot(t *testing.T) {
-	needRoot(t)
+	needtest.Root(t)
 	s, text, code := doctor(t, syscall.SysProcAttr{}, []string{asChaos + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, os.Args[0])
 	if code != 0 || !s.Root || len(s.RootAdds) > 0 || strings.Contains(text, "root would add") {
 		t.Errorf("exit %d, root %v, root adds %v\n%s", code, s.Root, s.RootAdds, text)
@@ -136,7 +127,7 @@ func TestDoctorAsRoot(t *testing.T) {
 }
 
 func TestDoctorAsNobody(t *testing.T) {
-	needRoot(t)
+	needtest.Root(t)
 	dir := openFolder(t)
 	path := program(t, dir)
 	const nobody = 65534
@@ -198,7 +189,7 @@ func TestDoctorAsNobody(t *testing.T) {
 }
 
 func TestDoctorInABareChroot(t *testing.T) {
-	needRoot(t)
+	needtest.Root(t)
 	dir := openFolder(t)
 	program(t, dir) // the only file there
 	s, text, code := doctor(t, syscall.SysProcAttr{Chroot: dir}, []string{}, "/chaos")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chaos/runtime/needtest"
 	"chaos/runtime/recovery"
 )
 
@@ -193,7 +194,7 @@ func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
 
 // A stressor is the helper's, so only the end of a hung runner ends it; and then the guardian removes its cgroup.
 func TestAHungRunnerIsEndedWhenAStressorWithACgroupOutlivesItsTime(t *testing.T) {
-	needRoot(t)
+	needtest.Root(t)
 	script, _ := scene(t, "    process.fork(50) for 1s")
 	p := startChaos(t, "script", script)
 	p.until("step_ended", `"done"`)

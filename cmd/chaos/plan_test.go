@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"chaos/runtime/needtest"
 	"chaos/runtime/recovery"
 	"chaos/runtime/target"
 )
@@ -58,7 +59,7 @@ func withoutMachine(text string) string {
 }
 
 func TestPlanOfEveryExample(t *testing.T) {
-	need(t, "nginx", "python3", "prometheus")
+	needtest.Tools(t, "nginx", "python3", "prometheus")
 	root := "../../examples/"
 	build := exec.Command("go", "build", "-o", root+"fizzbuzz/bin/fizzbuzz", root+"fizzbuzz/fizzbuzz")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -234,12 +235,7 @@ func harmlessCall(call string, pid string) bool {
 }
 
 func TestPlanOnlyReads(t *testing.T) {
-	if _, err := exec.LookPath("strace"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("strace is not installed, so nobody knows whether a plan only reads: apt-get install strace")
-		}
-		t.Skip("strace is not installed")
-	}
+	needtest.Tools(t, "strace")
 	folder, state, trace := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "trace")
 	script, examples := everyFamily(t, folder), everyExample(t, folder)
 	deadRun(t, state)

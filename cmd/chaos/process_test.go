@@ -16,21 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// need fails in CI and skips elsewhere when a tool is not there: in CI a skip would hide that nothing was tested.
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed", tool)
-		}
-		t.Skipf("%s is not installed", tool)
-	}
-}
+	"chaos/runtime/needtest"
+)
 
 // chaosProcess is a running `chaos` with everything it starts, recognised by a mark in the environment.
 type chaosProcess struct {
@@ -267,9 +255,9 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 		{"exit-codes/6-not-restored.chaos", 6, nil},
 	} {
 		t.Run(c.script, func(t *testing.T) {
-			need(t, c.tools...)
+			needtest.Tools(t, c.tools...)
 			if slices.Contains([]string{"noisy-neighbour/limited.chaos", "slow-disk/slow-disk.chaos", "who-killed-me/who-killed-me.chaos"}, c.script) {
-				rootOrSkip(t)
+				needtest.Root(t)
 			}
 			for more := 2; ; more-- {
 				p := startChaos(t, "script", root+c.script)
@@ -292,7 +280,7 @@ func TestEveryExampleEndsWithItsExitCode(t *testing.T) {
 }
 
 func TestSIGKILLOfTheRunnerUnderNginxLeavesNothing(t *testing.T) {
-	need(t, "nginx", "python3")
+	needtest.Tools(t, "nginx", "python3")
 	// The example, but patient: this test is about what is left, not about how fast a busy machine is.
 	patient := strings.ReplaceAll(readAll(t, "../../examples/nginx/fizzbuzz-nginx.chaos"), "load.p99 < 100ms", "load.p99 < 1m")
 	script := "../../examples/nginx/patient.test.chaos"

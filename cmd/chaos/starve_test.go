@@ -7,22 +7,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-)
 
-func rootOrSkip(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("this needs root")
-		}
-		t.Skip("this needs root")
-	}
-}
+	"chaos/runtime/needtest"
+)
 
 // A program that takes memory without end is killed in the cgroup that process.limit made for it. The run, its guardian and
 // the system under test live on, and the report names who killed it.
 func TestAHogIsKilledInItsCgroupAndNobodyElse(t *testing.T) {
-	rootOrSkip(t)
+	needtest.Root(t)
 	dir := t.TempDir()
 	text := fmt.Sprintf(`experiment "a hog" {
   recovery: 5s
@@ -65,8 +57,8 @@ func TestAHogIsKilledInItsCgroupAndNobodyElse(t *testing.T) {
 
 // What a first step measured is the rate of the next one.
 func TestADiskLoadIsCalibratedByAnother(t *testing.T) {
-	rootOrSkip(t)
-	need(t, "mkfs.ext4")
+	needtest.Root(t)
+	needtest.Tools(t, "mkfs.ext4")
 	p := startChaos(t, "script", "--plain", writeScript(t, fmt.Sprintf(`experiment "calibrated" {
   let disk = %q
   probe here = file.stat(disk) every 200ms

@@ -269,9 +269,17 @@ func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope)
 		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && (want.Kind == value.String || want.Kind == value.List && want.Elem != nil && want.Elem.Kind == value.String) {
 			d.Hint = "a text stands in quotes: " + value.Quote(text)
 		}
+	case d.Code == diag.UnknownFunction && c.macros[text] != nil:
+		d.Code, d.Message = diag.BadExpression, "`"+text+"` cannot be called here: it is a probe with parameters, and probes are no expressions"
+		d = d.WithHint("declare `probe name = %s(…)` and read the fields of `name`", text).WithNote(c.macros[text].syn.Name.Span, "it is defined here")
+	case d.Code == diag.UnknownFunction && c.actions[text] != nil:
+		d.Code, d.Message = diag.BadExpression, "`"+text+"` cannot be called here: it is an action, and actions are no expressions"
+		d = d.WithHint("an action is a step of its own: `%s(…)`", text).WithNote(c.actions[text].syn.Name.Span, "it is defined here")
 	case d.Code == diag.BadExpression:
 		if s, ok := c.cat.Call(text); ok && s.Kind == spec.Action {
 			d.Hint = "an action is a step of its own, and `as` names what it returns: `" + text + "(…) as NAME`"
+		} else if module, name, _ := strings.Cut(text, "."); c.modules[module] != nil && c.modules[module].actions[name] != nil {
+			d.Hint = "an action is a step of its own: `" + text + "(…)`"
 		}
 	}
 	return d

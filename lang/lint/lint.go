@@ -12,7 +12,7 @@ import (
 
 // Lint looks at a script that checks without errors. Warnings are sorted by position.
 func Lint(file *syntax.File, script *check.Script) []diag.Diagnostic {
-	l := &linter{file: file, src: file.Source, script: script}
+	l := &linter{file: file, src: file.Source, script: script, said: map[mistake]bool{}}
 	var written []*syntax.Experiment
 	for _, s := range file.Items {
 		if e, ok := s.(*syntax.Experiment); ok {
@@ -21,7 +21,7 @@ func Lint(file *syntax.File, script *check.Script) []diag.Diagnostic {
 	}
 	if len(written) == len(script.Experiments) { // otherwise something is broken, and this is not the time
 		for i, e := range written {
-			x := &experiment{linter: l, syn: e, out: script.Experiments[i]}
+			x := &experiment{linter: l, syn: e, out: script.Experiments[i], timed: map[check.Stmt]bool{}}
 			x.lint()
 		}
 	}
@@ -38,23 +38,28 @@ type linter struct {
 	src    *diag.Source
 	script *check.Script
 	diags  []diag.Diagnostic
+	said   map[mistake]bool
+}
+
+// mistake is what tells warnings apart.
+type mistake struct {
+	code diag.Code
+	at   diag.Span
 }
 
 // report keeps a warning about this file; what is amiss in a module is said where that file is checked.
 func (l *linter) report(d diag.Diagnostic) {
 	if d.Span.File == l.src.File {
 		l.diags = append(l.diags, d)
+		l.said[mistake{d.Code, d.Span}] = true
 	}
 }
 
 // once reports what may be found more than once, such as in a guard of the file or a body that is called twice.
 func (l *linter) once(d diag.Diagnostic) {
-	for _, before := range l.diags {
-		if before.Code == d.Code && before.Span == d.Span {
-			return
-		}
+	if !l.said[mistake{d.Code, d.Span}] {
+		l.report(d)
 	}
-	l.report(d)
 }
 
 // experiment is the look at one experiment, as written and as checked.
@@ -62,6 +67,8 @@ type experiment struct {
 	*linter
 	syn *syntax.Experiment
 	out *check.Experiment
+
+	timed map[check.Stmt]bool // what takesTime said
 }
 
 func (x *experiment) lint() {

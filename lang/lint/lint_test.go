@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"chaos/lang/check"
 	"chaos/lang/check/checktest"
@@ -127,4 +130,61 @@ func TestDirectivesAreNoHelp(t *testing.T) {
 	if p, ok := file.Items[0].(*syntax.Param); !ok || p.Help != "How long." {
 		t.Errorf("help %q", p.Help)
 	}
+}
+
+// TestLintIsLinear compares the best of a few looks at a script and at one four times as long. Quadratic would be sixteen.
+func TestLintIsLinear(t *testing.T) {
+	const pause = `process.pause(match: "x%d")`
+	for name, body := range map[string]func(n int) string{
+		"else when": func(n int) string {
+			return "when home.status > 0 { log(\"a\") }" + numbered(n, " else when home.status > %d { "+pause+" }")
+		},
+		"parallel": func(n int) string { return "parallel {\n" + numbered(n, pause+"\n") + "}" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			best := func(n int) time.Duration {
+				file, ds := syntax.Parse(diag.NewSource("long.chaos", `experiment "long" {
+  probe home = http.get("http://127.0.0.1/")
+  steady { expect home.ok }
+  inject {
+`+body(n)+`
+  }
+}
+`))
+				script, more := check.File(file, checktest.New(), check.Options{})
+				if all := diag.List(append(ds, more...)); len(all) > 0 {
+					t.Fatalf("%.500v", all)
+				}
+				least := time.Hour
+				for range 3 {
+					start := cpuTime(t)
+					Lint(file, script)
+					least = min(least, cpuTime(t)-start)
+				}
+				return least
+			}
+			if one, four := best(1500), best(6000); four > 9*one+50*time.Millisecond {
+				t.Errorf("four times the length takes %v instead of %v", four, one)
+			}
+		})
+	}
+}
+
+// numbered repeats a text, with a number of its own wherever it has %d.
+func numbered(n int, text string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.ReplaceAll(text, "%d", strconv.Itoa(i+1)))
+	}
+	return b.String()
+}
+
+// cpuTime is what this process takes of the processors, however busy the machine is.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

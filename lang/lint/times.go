@@ -43,20 +43,36 @@ func (x *experiment) fleeting(list []check.Stmt, at *diag.Span, follows, top boo
 			x.fleeting(s.Then, at, follows, top)
 			x.fleeting(s.Else, at, follows, top)
 		case *check.Parallel:
-			for j, b := range s.Branches {
-				others := follows
-				for k, c := range s.Branches {
-					others = others || k != j && takesTime(c)
+			lasting := 0
+			for _, b := range s.Branches {
+				if x.takesTime(b) {
+					lasting++
 				}
-				x.fleeting([]check.Stmt{b}, at, others, top)
+			}
+			for _, b := range s.Branches {
+				others := lasting
+				if x.takesTime(b) {
+					others--
+				}
+				x.fleeting([]check.Stmt{b}, at, follows || others > 0, top)
 			}
 		}
-		follows = follows || takesTime(list[i])
+		follows = follows || x.takesTime(list[i])
 	}
 }
 
-// takesTime tells a statement that lets time go by, or may: a command runs as long as it runs.
-func takesTime(s check.Stmt) bool {
+// takesTime tells a statement that lets time go by, or may: a command runs as long as it runs. What it says is kept, as each
+// statement is asked for once by every block that it stands in, and each `else when` stands in all before it.
+func (x *experiment) takesTime(s check.Stmt) bool {
+	takes, ok := x.timed[s]
+	if !ok {
+		takes = x.letsTimeGoBy(s)
+		x.timed[s] = takes
+	}
+	return takes
+}
+
+func (x *experiment) letsTimeGoBy(s check.Stmt) bool {
 	switch s := s.(type) {
 	case *check.WaitFor, *check.WaitUntil:
 		return true
@@ -69,7 +85,7 @@ func takesTime(s check.Stmt) bool {
 	}
 	for _, body := range bodies(s) {
 		for _, in := range body {
-			if takesTime(in) {
+			if x.takesTime(in) {
 				return true
 			}
 		}

@@ -18,7 +18,7 @@ import (
 
 	"chaos/lang/value"
 	"chaos/probes"
-	"chaos/runtime/stress/faulttest"
+	"chaos/runtime/needtest"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,11 +33,11 @@ const ownNetwork = "CHAOS_HOST_TEST_NETWORK"
 // levels lie between a reading before and one after, rates over the same five seconds agree within a tenth. Others may be
 // busy here too, so what disagrees gets another two windows. With -v it prints the table that docs/host.md shows.
 func TestAgainstTheTools(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	for _, tool := range tools {
 		name, from, _ := strings.Cut(tool, ":")
 		if _, err := exec.LookPath(name); err != nil {
-			faulttest.Need(t, name+" is not installed; it is in the package "+from)
+			needtest.Lacks(t, name+" is not installed; it is in the package "+from)
 		}
 	}
 	if os.Getenv(ownNetwork) == "" {
@@ -403,7 +403,7 @@ func loopDevice(t *testing.T) string {
 	out, err := exec.Command("losetup", "--find", "--show", file).CombinedOutput()
 	device := strings.TrimSpace(string(out))
 	if err != nil {
-		faulttest.Need(t, "there is no loop device: "+device)
+		needtest.Lacks(t, "there is no loop device: "+device)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {

@@ -13,7 +13,7 @@ import (
 	"chaos/lang/value"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/kmsg"
-	"chaos/runtime/stress/faulttest"
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -65,10 +65,10 @@ func TestTheRateCountsWhatAFailedSampleSaw(t *testing.T) {
 }
 
 func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	out, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
-		faulttest.Need(t, err.Error())
+		needtest.Lacks(t, err.Error())
 	}
 	defer out.Close()
 	word := fmt.Sprintf("chaos test %d-%d", os.Getpid(), time.Now().UnixNano())
@@ -81,7 +81,7 @@ func TestTheLogBeforeTheProbeDoesNotCount(t *testing.T) {
 	say(word + " before")
 	s, err := openIn(Root{Proc: "/proc", Sys: "/sys", Dev: "/dev"}, "host.kernel_log", args{"match": value.StringOf(word)})
 	if err != nil {
-		faulttest.Need(t, err.Error())
+		needtest.Lacks(t, err.Error())
 	}
 	defer s.Close()
 	if v := sample(t, s); v.Get("count").Float() != 0 || !v.Get("last").IsMissing() {
@@ -109,10 +109,10 @@ func TestALogThatIsNotThereSaysHowToGetIt(t *testing.T) {
 
 // A process in a cgroup of its own takes more memory than that allows.
 func TestOOMNamesWhoWasKilled(t *testing.T) {
-	faulttest.Root(t)
+	needtest.Root(t)
 	group, missing, err := cgroup.Design(fmt.Sprintf("chaos-oom-%d", os.Getpid()), cgroup.Limits{Memory: 16 << 20})
 	if err != nil || len(missing) > 0 {
-		faulttest.Need(t, fmt.Sprint(err, missing))
+		needtest.Lacks(t, fmt.Sprint(err, missing))
 	}
 	s, err := openIn(Root{Proc: "/proc", Sys: "/sys", Dev: "/dev"}, "host.oom", nil)
 	if err != nil {

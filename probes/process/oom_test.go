@@ -13,6 +13,8 @@ import (
 	"chaos/probes"
 	"chaos/runtime/cgroup"
 	"chaos/runtime/hold"
+	"chaos/runtime/needtest"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -25,18 +27,10 @@ const hog = `until rm "$0" 2>/dev/null; do sleep 0.01; done; exec tail /dev/zero
 // confine puts a process into a cgroup that allows it 16 MiB.
 func confine(t *testing.T, id target.Identity) {
 	t.Helper()
-	need := func(why string) {
-		if os.Getenv("CI") != "" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	if os.Geteuid() != 0 {
-		need("this needs root")
-	}
+	needtest.Root(t)
 	group, missing, err := cgroup.Design(fmt.Sprintf("chaos-state-%d", id.Pid()), cgroup.Limits{Memory: 16 << 20})
 	if err != nil || len(missing) > 0 {
-		need(fmt.Sprint(err, missing))
+		needtest.Lacks(t, err, missing)
 	}
 	place, err := group.Where(id)
 	if err != nil {
@@ -76,7 +70,7 @@ func supervisedProcess(t *testing.T, restart bool, script string, words ...strin
 func ended(t *testing.T, s probes.Sampler) value.Value {
 	t.Helper()
 	var v value.Value
-	within(t, 20*time.Second, "its end is known", func() bool {
+	faulttest.Within(t, 20*time.Second, "its end is known", func() bool {
 		v = sample(t, s)
 		supervised := !v.Get("restarts").IsMissing()
 		over := !supervised && !v.Get("running").Bool() || !v.Get("exit_code").IsMissing()
@@ -88,7 +82,7 @@ func ended(t *testing.T, s probes.Sampler) value.Value {
 func TestAHogIsOOMKilledAndABystanderIsNot(t *testing.T) {
 	flag := filepath.Join(t.TempDir(), "go")
 	p := supervisedProcess(t, true, hog, flag)
-	bystander := victim(t, "read nothing")
+	bystander := faulttest.Victim(t, "read nothing")
 	s := open(t, "process.state", map[string]value.Value{"process": value.HandleOf(p)})
 	id, _ := p.Identity()
 	confine(t, id)
@@ -96,8 +90,8 @@ func TestAHogIsOOMKilledAndABystanderIsNot(t *testing.T) {
 		t.Error(v)
 	}
 	os.WriteFile(flag, nil, 0o600)
-	within(t, 20*time.Second, "killed", func() bool { return !id.Alive() })
-	within(t, 20*time.Second, "restarted", func() bool { return sample(t, s).Get("restarts").Float() >= 1 })
+	faulttest.Within(t, 20*time.Second, "killed", func() bool { return !id.Alive() })
+	faulttest.Within(t, 20*time.Second, "restarted", func() bool { return sample(t, s).Get("restarts").Float() >= 1 })
 	v := ended(t, s)
 	if !v.Get("oom_killed").Bool() || v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" || !v.Get("running").Bool() {
 		t.Error(v)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,34 +14,13 @@ import (
 	"chaos/probes/process"
 	"chaos/runtime/env"
 	"chaos/runtime/hold"
+	"chaos/runtime/stress/faulttest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) {
-	hold.MaybeServe()
-	// The race detector makes a process linger for a second at its end, and the helpers here are built with it.
-	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	code := m.Run()
-	// What was just told to end may need a moment.
-	left := leftover()
-	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = leftover() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	for _, p := range left {
-		fmt.Fprintln(os.Stderr, "left behind:", p.Describe())
-		p.Identity().Signal(unix.SIGKILL)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func leftover() []target.Process {
-	all, _ := target.Descendants(os.Getpid())
-	return slices.DeleteFunc(all, target.Process.Zombie)
-}
+func TestMain(m *testing.M) { faulttest.Main(m, nil) }
 
 func open(t *testing.T, name string, args map[string]value.Value) probes.Sampler {
 	t.Helper()
@@ -68,39 +45,6 @@ func sample(t *testing.T, s probes.Sampler) value.Value {
 	return v
 }
 
-func victim(t *testing.T, script string, words ...string) target.Identity {
-	t.Helper()
-	cmd := exec.Command("sh", append([]string{"-c", script}, words...)...)
-	// A pipe that nobody writes to, so that `read` waits without a child.
-	if _, err := cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if p, err := target.ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
-			break
-		}
-	}
-	id, err := target.ProcessIdentity(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for begun := time.Now(); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Since(begun) > limit {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-	}
-}
-
 func TestSpecs(t *testing.T) {
 	for _, p := range process.All() {
 		s := p.Spec()
@@ -121,7 +65,7 @@ func TestSpecs(t *testing.T) {
 }
 
 func TestStateByPid(t *testing.T) {
-	id := victim(t, "exec sleep 1000")
+	id := faulttest.Victim(t, "exec sleep 1000")
 	s := open(t, "process.state", map[string]value.Value{"pid": value.NumberOf(float64(id.Pid()))})
 	v := sample(t, s)
 	if !v.Get("running").Bool() || v.Get("paused").Bool() || v.Get("pid").Float() != float64(id.Pid()) || v.Get("uptime").Duration() > 5*time.Second {
@@ -133,12 +77,12 @@ func TestStateByPid(t *testing.T) {
 		}
 	}
 	id.Signal(unix.SIGSTOP)
-	within(t, 10*time.Second, "paused", func() bool { return sample(t, s).Get("paused").Bool() })
+	faulttest.Within(t, 10*time.Second, "paused", func() bool { return sample(t, s).Get("paused").Bool() })
 	if !sample(t, s).Get("running").Bool() {
 		t.Error("a paused process runs")
 	}
 	id.Signal(unix.SIGKILL) // nobody waits for it yet: a zombie does not run
-	within(t, 10*time.Second, "ended", func() bool { return !sample(t, s).Get("running").Bool() })
+	faulttest.Within(t, 10*time.Second, "ended", func() bool { return !sample(t, s).Get("running").Bool() })
 	if v := sample(t, s); !v.Get("pid").IsMissing() || !v.Get("uptime").IsMissing() {
 		t.Error(v)
 	}
@@ -160,10 +104,10 @@ func TestStateOfASupervisedProcess(t *testing.T) {
 	}
 	id, _ := p.Identity()
 	// The shell exits with the code that tells how its child ended: decoded.
-	within(t, 10*time.Second, "its child", func() bool { l, _ := target.Descendants(id.Pid()); return len(l) == 1 && l[0].Comm == "sleep" })
+	faulttest.Within(t, 10*time.Second, "its child", func() bool { l, _ := target.Descendants(id.Pid()); return len(l) == 1 && l[0].Comm == "sleep" })
 	children, _ := target.Descendants(id.Pid())
 	children[0].Identity().Signal(unix.SIGKILL)
-	within(t, 10*time.Second, "restarted", func() bool { v = sample(t, s); return v.Get("restarts").Float() == 1 && v.Get("running").Bool() })
+	faulttest.Within(t, 10*time.Second, "restarted", func() bool { v = sample(t, s); return v.Get("restarts").Float() == 1 && v.Get("running").Bool() })
 	if v.Get("exit_code").Float() != 137 || v.Get("signal").Text() != "KILL" || v.Get("pid").Float() == float64(id.Pid()) {
 		t.Error(v)
 	}
@@ -183,7 +127,7 @@ func TestASampleOfTheDeadSaysHowItEnded(t *testing.T) {
 	if err := id.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "it is dead", func() bool { return !id.Alive() })
+	faulttest.Within(t, 10*time.Second, "it is dead", func() bool { return !id.Alive() })
 	time.AfterFunc(100*time.Millisecond, goOn)
 	if v := sample(t, s); v.Get("running").Bool() || v.Get("signal").IsMissing() || v.Get("signal").Text() != "KILL" || v.Get("exit_code").Float() != 137 {
 		t.Error(v)
@@ -201,11 +145,11 @@ func TestStateByPortAndMatch(t *testing.T) {
 		t.Error(v)
 	}
 	const wait = "read nothing"
-	a := victim(t, wait, word)
+	a := faulttest.Victim(t, wait, word)
 	if v := sample(t, s); v.Get("pid").Float() != float64(a.Pid()) {
 		t.Error(v)
 	}
-	victim(t, wait, word)
+	faulttest.Victim(t, wait, word)
 	if v := sample(t, n); v.Float() != 2 {
 		t.Error(v)
 	}

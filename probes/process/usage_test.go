@@ -13,7 +13,9 @@ import (
 	"chaos/lang/value"
 	"chaos/probes"
 	"chaos/runtime/hold"
+	"chaos/runtime/needtest"
 	"chaos/runtime/stress"
+	"chaos/runtime/stress/faulttest"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +26,7 @@ func usageOf(t *testing.T, pid int) probes.Sampler {
 }
 
 func TestUsageOfABusyProcess(t *testing.T) {
-	pid := victim(t, "while :; do :; done").Pid()
+	pid := faulttest.Victim(t, "while :; do :; done").Pid()
 	s := usageOf(t, pid)
 	used := func() time.Duration {
 		d, err := stress.Used(pid)
@@ -64,9 +66,9 @@ func TestUsageOfABusyProcess(t *testing.T) {
 }
 
 func TestUsageOfAnIdleProcess(t *testing.T) {
-	s := usageOf(t, victim(t, "read nothing").Pid())
+	s := usageOf(t, faulttest.Victim(t, "read nothing").Pid())
 	sample(t, s)
-	within(t, 10*time.Second, "it has come to rest after its start", func() bool {
+	faulttest.Within(t, 10*time.Second, "it has come to rest after its start", func() bool {
 		time.Sleep(100 * time.Millisecond)
 		v := sample(t, s)
 		return !v.Get("cpu").IsMissing() && v.Get("cpu").Float() <= 0.1
@@ -79,10 +81,10 @@ func TestUsageOfAWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	id := victim(t, fmt.Sprintf("while :; do echo %s; done > %s", strings.Repeat("x", 4000), filepath.Join(dir, "f")))
+	id := faulttest.Victim(t, fmt.Sprintf("while :; do echo %s; done > %s", strings.Repeat("x", 4000), filepath.Join(dir, "f")))
 	s := usageOf(t, id.Pid())
 	sample(t, s)
-	within(t, 10*time.Second, "it writes", func() bool {
+	faulttest.Within(t, 10*time.Second, "it writes", func() bool {
 		time.Sleep(20 * time.Millisecond)
 		return sample(t, s).Get("write").Float() > 10_000
 	})
@@ -96,7 +98,7 @@ func TestUsageFollowsARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, "process.usage", map[string]value.Value{"process": value.HandleOf(p)})
-	within(t, 10*time.Second, "it runs", func() bool { _, err := s.Sample(context.Background()); return err == nil })
+	faulttest.Within(t, 10*time.Second, "it runs", func() bool { _, err := s.Sample(context.Background()); return err == nil })
 	if v := sample(t, s); v.Get("cpu").IsMissing() {
 		t.Errorf("the second sample is %s", v)
 	}
@@ -104,7 +106,7 @@ func TestUsageFollowsARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var v value.Value
-	within(t, 10*time.Second, "it runs again", func() bool { v, err = s.Sample(context.Background()); return err == nil })
+	faulttest.Within(t, 10*time.Second, "it runs again", func() bool { v, err = s.Sample(context.Background()); return err == nil })
 	if !v.Get("cpu").IsMissing() || v.Get("rss").IsMissing() {
 		t.Errorf("after a restart: %s", v)
 	}
@@ -122,17 +124,17 @@ func TestUsageOfNothing(t *testing.T) {
 	if v, err := s.Sample(context.Background()); err == nil || !strings.HasPrefix(err.Error(), "no such process: match: ") {
 		t.Errorf("%s (%v)", v, err)
 	}
-	a := victim(t, "read nothing", word)
-	within(t, 10*time.Second, "it is found", func() bool { _, err := s.Sample(context.Background()); return err == nil })
-	victim(t, "read nothing", word)
-	within(t, 10*time.Second, "two are refused", func() bool {
+	a := faulttest.Victim(t, "read nothing", word)
+	faulttest.Within(t, 10*time.Second, "it is found", func() bool { _, err := s.Sample(context.Background()); return err == nil })
+	faulttest.Victim(t, "read nothing", word)
+	faulttest.Within(t, 10*time.Second, "two are refused", func() bool {
 		_, err := s.Sample(context.Background())
 		return err != nil && strings.Contains(err.Error(), "matches 2 processes")
 	})
 	s = usageOf(t, a.Pid())
 	sample(t, s)
 	a.Signal(unix.SIGKILL)
-	within(t, 10*time.Second, "it is gone", func() bool {
+	faulttest.Within(t, 10*time.Second, "it is gone", func() bool {
 		_, err := s.Sample(context.Background())
 		return err != nil && strings.HasPrefix(err.Error(), "no such process: pid: ")
 	})
@@ -140,13 +142,8 @@ func TestUsageOfNothing(t *testing.T) {
 
 // TestUsageWithoutRights looks at root's process with the rights of another user.
 func TestUsageWithoutRights(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("this needs root")
-		}
-		t.Skip("this needs root")
-	}
-	s := usageOf(t, victim(t, "read nothing").Pid())
+	needtest.Root(t)
+	s := usageOf(t, faulttest.Victim(t, "read nothing").Pid())
 	var samples [2]value.Value
 	var errs [2]error
 	done := make(chan struct{})

@@ -31,7 +31,7 @@ type options struct {
 	Bearer   string        `chaos:"bearer" help:"the token for bearer authentication, best from secret()"`
 	CA       string        `chaos:"ca" help:"a PEM file with the certificates to trust instead of this machine's; a relative path starts at the script's folder"`
 	Insecure bool          `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
-	MaxAge   time.Duration `chaos:"max_age" range:">0s" help:"how old the samples may be that the number is made of; without it one scrape interval and scrape timeout of their target"`
+	MaxAge   time.Duration `chaos:"max_age" default:"0s" range:">=0s" help:"how old the samples may be that the number is made of; 0s: one scrape interval and scrape timeout of their target"`
 	Timeout  time.Duration `chaos:"timeout" default:"5s" range:">0s" help:"how long the server may take to answer"`
 }
 

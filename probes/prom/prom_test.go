@@ -498,7 +498,7 @@ func TestArgumentsAreCheckedBeforeAnythingIsSent(t *testing.T) {
 		"`query` is empty": {"query": str(" ")},
 		"`query`: nothing closes this: at \"(up\", column 4":                                        {"query": str("sum(up")},
 		"`timeout: 0s` must be more than 0s":                                                        {"timeout": value.DurationOf(0)},
-		"`max_age: -1ns` must be more than 0s":                                                      {"max_age": value.DurationOf(-1)},
+		"`max_age: -1ns` must be at least 0s":                                                       {"max_age": value.DurationOf(-1)},
 		"`server`: \"localhost:9090\" has no scheme; write \"http://localhost:9090\"":               {"server": str("localhost:9090")},
 		"`server`: \"ftp://x\" is neither http nor https":                                           {"server": str("ftp://x")},
 		"`server`: \"http://:9090\" names no host":                                                  {"server": str("http://:9090")},

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 )
 
@@ -156,10 +157,7 @@ func design(t *testing.T, l Limits) Group {
 		t.Fatal(err)
 	}
 	if len(missing) > 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
+		needtest.Lacks(t, missing)
 	}
 	return g
 }
@@ -215,7 +213,7 @@ func TestInAndBack(t *testing.T) {
 func TestThreadsApart(t *testing.T) {
 	g := design(t, Limits{CPU: 0.5})
 	if g.Parts[0].Version != 1 {
-		t.Skip("version 2 keeps the threads of a process together")
+		needtest.Lacks(t, "version 2 keeps the threads of a process together")
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestManyThreads$")
 	cmd.Env = append(os.Environ(), "CHAOS_THREADS=1")

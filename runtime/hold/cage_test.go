@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +25,7 @@ func caged(t *testing.T, m Mark) {
 	if m.Cage != "" {
 		return
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("this needs root and a writable cgroup2")
-	}
-	t.Skip("this needs root and a writable cgroup2")
+	needtest.Lacks(t, "this needs root and a writable cgroup2")
 }
 
 // killBoth kills the runner of a turncoat and its helper at once, and gives the turncoat, which is left.

@@ -11,6 +11,7 @@ import (
 
 	"chaos/runtime/cgroup"
 	"chaos/runtime/kmsg"
+	"chaos/runtime/needtest"
 	"chaos/runtime/target"
 
 	"golang.org/x/sys/unix"
@@ -145,18 +146,10 @@ func TestAKernelThatDoesNotCountHasItsLog(t *testing.T) {
 
 // A process in a cgroup of its own is killed for its memory, where the kernel's log cannot be read.
 func TestWithoutTheLogTheCounterOfTheCgroupTells(t *testing.T) {
-	need := func(why string) {
-		if os.Getenv("CI") != "" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	if os.Geteuid() != 0 {
-		need("this needs root")
-	}
+	needtest.Root(t)
 	group, missing, err := cgroup.Design(fmt.Sprintf("chaos-oom-case-%d", os.Getpid()), cgroup.Limits{Memory: 16 << 20})
 	if err != nil || len(missing) > 0 {
-		need(fmt.Sprint(err, missing))
+		needtest.Lacks(t, err, missing)
 	}
 	layout, err := cgroup.Look()
 	if err != nil {

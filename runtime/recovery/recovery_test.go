@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chaos/runtime/event"
+	"chaos/runtime/needtest"
 )
 
 // folder is a run's, with a journal of these lines behind its beginning, by the runner with a pid.
@@ -53,12 +54,7 @@ func TestWhatOneUndidIsNotOpenSinceAnotherFailedAtIt(t *testing.T) {
 // A runner that was killed holds its lock until the kernel is through with it. Here it is a process whose first thread has
 // ended, and whose second one ends when it is told to: /proc shows the same.
 func TestARunnerOnItsWayToItsEndIsWaitedForAndNotTakenForAlive(t *testing.T) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needtest.Tools(t, "python3")
 	lock := filepath.Join(t.TempDir(), RunnerLock)
 	cmd := exec.Command("python3", "-c", `
 import ctypes, fcntl, os, sys, threading

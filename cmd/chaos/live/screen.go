@@ -42,6 +42,7 @@ type Screen struct {
 	drawn []int  // widths of the board's lines
 	last  string // the board as it was written last
 	size  Size   // when it was
+	typed *enters
 }
 
 // NewScreen writes to w. draw may be nil: then there are only lines.
@@ -125,6 +126,8 @@ func (s *Screen) copy() {
 func (s *Screen) animate() {
 	tick := time.NewTicker(frame)
 	defer tick.Stop()
+	s.typed = watchEnters(s.file)
+	defer s.typed.close()
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
@@ -201,12 +204,13 @@ func (s *Screen) measure() Size {
 // write writes lines where the board was, and the board below them, with one write(2).
 func (s *Screen) write(text string, board []string, size Size) {
 	now := strings.Join(board, "\n")
-	if text == "" && now == s.last && size == s.size {
+	typed := s.typed.take()
+	if text == "" && now == s.last && size == s.size && typed == 0 {
 		return
 	}
 	var b strings.Builder
 	b.WriteString("\x1b[?2026h") // show it all at once, where that is known; https://gist.github.com/christianparpart/d8a62cc1ab659194337d73e399004036
-	b.WriteString(up(s.drawn, size))
+	b.WriteString(up(s.drawn, typed, size))
 	if size != s.size {
 		b.WriteString("\x1b[J") // lines that the terminal has wrapped do not lie where they are drawn over
 	}
@@ -221,9 +225,12 @@ func (s *Screen) write(text string, board []string, size Size) {
 	io.WriteString(s.w, b.String())
 }
 
-// up moves to where the board begins, which a narrower terminal has wrapped.
-func up(widths []int, size Size) string {
-	rows := 0
+// up moves to where the board begins, which a narrower terminal has wrapped, from as many lines below it as were typed.
+func up(widths []int, typed int, size Size) string {
+	rows := typed
+	if len(widths) == 0 { // what was typed belongs to whoever had the terminal
+		rows = 0
+	}
 	for _, w := range widths {
 		rows += max(1, (w+size.Width-1)/size.Width)
 	}

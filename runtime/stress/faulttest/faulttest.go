@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -29,7 +30,7 @@ import (
 )
 
 // Main is a TestMain: it serves as helper, stressor and runner, runs the tests, and fails when one leaves a process or a
-// cgroup behind.
+// cgroup behind. register may be nil where there are no actions to run.
 func Main(m *testing.M, register func(*actions.Registry)) {
 	hold.MaybeServe()
 	stress.MaybeServe()
@@ -298,6 +299,31 @@ func Wants(t *testing.T, err error, parts ...string) {
 	}
 }
 
+// Victim is a process outside of any supervision: a shell script, with words in its command line that nothing else has.
+func Victim(t *testing.T, script string, words ...string) target.Identity {
+	t.Helper()
+	cmd := exec.Command("sh", append([]string{"-c", script}, words...)...)
+	// A pipe that nobody writes to, so that `read` waits without a child.
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	// A program that is just being executed has no command line for a moment, and nobody finds it by that.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-time.After(time.Millisecond) {
+		if p, err := target.ReadProcess(cmd.Process.Pid); err != nil || p.Zombie() || p.CommandLine() != "["+p.Comm+"]" {
+			break
+		}
+	}
+	id, err := target.ProcessIdentity(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // Within waits for a condition.
 func Within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
@@ -320,23 +346,6 @@ func WithinSecond(t *testing.T, what string, ok func() bool) time.Duration {
 		t.Errorf("%s only after %s, and the machine had %.0f%% of its time idle", what, took.Round(time.Millisecond), share*100)
 	}
 	return took
-}
-
-// Root skips a test without root; where the tests are the proof, it fails.
-func Root(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		Need(t, "root is needed")
-	}
-}
-
-// Need skips a test that lacks something of the machine, and fails it in continuous integration.
-func Need(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 // Cgroups lists the cgroups that faults of this test process have made, and that still exist.
