@@ -200,40 +200,40 @@ func Run(ctx context.Context, s Spec) (Result, error) {
 }
 
 func run(ctx context.Context, s Spec) (Result, error) {
-	cmd := exec.Command(s.Path, s.Args...)
-	cmd.Args[0] = s.Command
-	cmd.Dir = s.Dir
-	ours := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, oomBefore+"=") })
-	cmd.Env = slices.Grow(ours, len(s.Env)+1)
-	for name, v := range s.Env {
-		cmd.Env = append(cmd.Env, name+"="+v)
-	}
-	if s.Run != "" {
-		cmd.Env = append(cmd.Env, litter(s.Run))
-	}
-	if s.Stdin != "" {
-		cmd.Stdin = strings.NewReader(s.Stdin)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = drainCut // for what still holds its standard input
-	out, err := openOutput(cmd)
+	out, err := openOutput()
 	if err != nil {
 		return Result{}, fmt.Errorf("`%s` cannot be started: %w", s.Command, err)
 	}
 	defer out.close()
+	in, err := openInput(s.Stdin)
+	if err != nil {
+		return Result{}, fmt.Errorf("`%s` cannot be started: %w", s.Command, err)
+	}
+	defer in.close()
+	// With the system call instead of os/exec, which reads an environment into a map first and asks of each file what can be
+	// done with it. Before Linux 5.4 there is no pidfd.
+	pidfd := -1
 	start := time.Now()
-	if err := cmd.Start(); err != nil {
+	pid, _, err := syscall.StartProcess(s.Path, append([]string{s.Command}, s.Args...), &syscall.ProcAttr{
+		Dir: s.Dir, Env: s.environ(), Files: []uintptr{uintptr(in.theirs), uintptr(out.theirs[0]), uintptr(out.theirs[1])},
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
+	})
+	if err != nil {
 		return Result{}, startError(s, err)
 	}
+	if pidfd >= 0 {
+		defer unix.Close(pidfd)
+	}
 	if was, ok := os.LookupEnv(oomBefore); ok {
-		os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte(was), 0)
+		os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(was), 0)
 	}
 	// From here on, the child's pid is also its group's.
-	g := &group{pid: cmd.Process.Pid}
+	g := &group{pid: pid}
 	e := &ender{group: g}
 	limit := time.AfterFunc(s.Timeout, func() { e.end(&TimeoutError{Command: s.Command, Within: s.Timeout}) })
 	unwatch := context.AfterFunc(ctx, func() { e.end(context.Cause(ctx)) })
-	out.readUntilExit(cmd.Process)
+	in.write(s.Stdin)
+	out.readUntilExit(pid, pidfd)
 	elapsed := time.Since(start)
 	limit.Stop()
 	unwatch()
@@ -247,13 +247,13 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	} else {
 		out.readFor(drain)
 	}
-	_ = cmd.Wait()
-	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) // reaped, so the leader itself counts no more
-	if cmd.ProcessState == nil {
+	in.waitFor(drainCut)
+	status, err := reap(pid)
+	if err != nil {
 		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
 	}
+	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) // reaped, so the leader itself counts no more
 	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed, Left: left}
-	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		r.Code = 128 + int(status.Signal())
 		r.Signal = strings.TrimPrefix(unix.SignalName(status.Signal()), "SIG")
@@ -265,6 +265,32 @@ func run(ctx context.Context, s Spec) (Result, error) {
 		timeout.Tail = r.Tail
 	}
 	return r, cause
+}
+
+// environ is the environment of the command: the runner's own, and on top what the script sets.
+func (s Spec) environ() []string {
+	more := make([]string, 0, len(s.Env)+1)
+	for name, v := range s.Env {
+		more = append(more, name+"="+v)
+	}
+	if s.Run != "" {
+		more = append(more, litter(s.Run))
+	}
+	// Of a name that is there twice, some programs see the first and some the last.
+	replaced := func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return name == oomBefore || slices.ContainsFunc(more, func(m string) bool { return strings.HasPrefix(m, name) && m[len(name)] == '=' })
+	}
+	return append(slices.DeleteFunc(os.Environ(), replaced), more...)
+}
+
+// reap waits for a child that has ended.
+func reap(pid int) (status unix.WaitStatus, err error) {
+	for {
+		if _, err = unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+			return status, err
+		}
+	}
 }
 
 func startError(s Spec, err error) error {
@@ -285,7 +311,7 @@ func startError(s Spec, err error) error {
 			return fmt.Errorf("`%s` cannot be started in %s: there is no such folder", s.Command, s.Dir)
 		}
 		why = "does not exist, or the interpreter that its first line names does not"
-	case strings.Contains(err.Error(), "invalid argument"):
+	case errors.Is(err, syscall.EINVAL):
 		why = "has an argument that no command can take: it holds a zero byte"
 	}
 	return fmt.Errorf("`%s` %s", s.Command, why)

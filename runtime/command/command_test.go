@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"chaos/lang/value"
+	"chaos/runtime/needtest"
 )
 
 func sh(t *testing.T, script string) Spec {
@@ -294,9 +295,7 @@ func TestACommandIsNotSparedFromTheOOMKillerAsWeAre(t *testing.T) {
 
 // A lock on a file belongs to whoever opened it (flock(2)): one that a command takes on its standard input ends with it.
 func TestWhatACommandDoesToItsInputEndsWithIt(t *testing.T) {
-	if _, err := exec.LookPath("flock"); err != nil {
-		t.Skip(err)
-	}
+	needtest.Tools(t, "flock")
 	if r := mustRun(t, sh(t, "flock -s -w 5 0 && echo locked")); r.Stdout != "locked\n" {
 		t.Fatal(r)
 	}

@@ -2,8 +2,6 @@ package command
 
 import (
 	"errors"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -12,67 +10,65 @@ import (
 )
 
 // output is what a command writes, read by the thread that waits for its end: one poll(2) on the process and both pipes.
-// os/exec reads each pipe in a goroutine of its own; waking those costs a tenth of a short command.
+// A goroutine that reads, as in os/exec, has to be woken, which costs a tenth of a short command.
 type output struct {
-	ours           [2]int // the ends that are read, -1 when closed
-	theirs         [2]*os.File
+	ours, theirs   [2]int // the ends that are read and written, -1 when closed
 	stdout, stderr capture
 }
 
 // buffers are for reading: a new one for each command would be most of the memory that a command costs.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func openOutput(cmd *exec.Cmd) (*output, error) {
-	o := &output{ours: [2]int{-1, -1}}
+func openOutput() (*output, error) {
+	o := &output{ours: [2]int{-1, -1}, theirs: [2]int{-1, -1}}
 	for i := range o.ours {
 		var ends [2]int
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 			o.close()
 			return nil, err
 		}
-		o.ours[i], o.theirs[i] = ends[0], os.NewFile(uintptr(ends[1]), "|1")
+		o.ours[i], o.theirs[i] = ends[0], ends[1]
 	}
-	cmd.Stdout, cmd.Stderr = o.theirs[0], o.theirs[1]
 	return o, nil
 }
 
 func (o *output) close() {
 	o.closeTheirs()
-	for i, fd := range o.ours {
-		if fd >= 0 {
-			unix.Close(fd)
-			o.ours[i] = -1
-		}
+	for i := range o.ours {
+		closeFD(&o.ours[i])
+	}
+}
+
+func (o *output) closeTheirs() {
+	for i := range o.theirs {
+		closeFD(&o.theirs[i])
+	}
+}
+
+func closeFD(fd *int) {
+	if *fd >= 0 {
+		unix.Close(*fd)
+		*fd = -1
 	}
 }
 
 // open tells that somebody may still write.
 func (o *output) open() bool { return o.ours != [2]int{-1, -1} }
 
-func (o *output) closeTheirs() {
-	for i, f := range o.theirs {
-		if f != nil {
-			f.Close()
-			o.theirs[i] = nil
-		}
-	}
-}
-
 // noPidfd is how often a process is looked at that was started without a pidfd: before Linux 5.4, or where they are forbidden.
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped. Until then we can write, too: a child that
 // exits closes its ends a moment before it is dead, and to be woken for that as well costs a twentieth of a short command.
-func (o *output) readUntilExit(child *os.Process) {
+func (o *output) readUntilExit(pid, pidfd int) {
 	defer o.closeTheirs()
-	err := child.WithHandle(func(pidfd uintptr) {
-		for !o.read(int(pidfd), -1) {
-		}
-	})
-	if err != nil {
-		for !hasExited(child.Pid) {
+	if pidfd < 0 {
+		for !hasExited(pid) {
 			o.read(-1, noPidfd)
 		}
+		return
+	}
+	for !o.read(pidfd, -1) {
 	}
 }
 
@@ -117,8 +113,7 @@ func (o *output) read(process int, most time.Duration) (exited bool) {
 		// POLLHUP alone is not the end: the kernel looks first for data, then for writers, and in between one can write and go.
 		n, err := to.read(o.ours[i])
 		if n <= 0 && !errors.Is(err, unix.EINTR) {
-			unix.Close(o.ours[i])
-			o.ours[i] = -1
+			closeFD(&o.ours[i])
 		}
 	}
 	return fds[0].Revents != 0

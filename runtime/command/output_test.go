@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -33,19 +34,20 @@ func TestAnExitIsSeenWithoutAPidfd(t *testing.T) {
 }
 
 func TestOutputIsReadWithoutAPidfd(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "echo a; sleep 0.05; echo b >&2")
-	out, err := openOutput(cmd)
+	out, err := openOutput()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.close()
-	if err := cmd.Start(); err != nil {
+	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "echo a; sleep 0.05; echo b >&2"},
+		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, uintptr(out.theirs[0]), uintptr(out.theirs[1])}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	out.readUntilExit(&os.Process{Pid: cmd.Process.Pid})
+	out.readUntilExit(pid, -1)
 	out.readFor(drain)
-	if err := cmd.Wait(); err != nil || out.stdout.text() != "a\n" || out.stderr.text() != "b\n" || out.open() {
-		t.Errorf("%v, %q, %q", err, out.stdout.text(), out.stderr.text())
+	if status, err := reap(pid); err != nil || status != 0 || out.stdout.text() != "a\n" || out.stderr.text() != "b\n" || out.open() {
+		t.Errorf("%v, %v, %q, %q", status, err, out.stdout.text(), out.stderr.text())
 	}
 }
 

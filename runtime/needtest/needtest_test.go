@@ -54,7 +54,7 @@ func TestALackFailsInContinuousIntegrationAndSkipsElsewhere(t *testing.T) {
 }
 
 // elsewhere are the files that may skip by themselves.
-var elsewhere = map[string]bool{"runtime/needtest/needtest.go": true, "runtime/command/command_test.go": true}
+var elsewhere = map[string]bool{"runtime/needtest/needtest.go": true}
 
 func TestNobodyElseSkips(t *testing.T) {
 	root := "../.."
