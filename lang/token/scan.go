@@ -87,6 +87,8 @@ func (s *scanner) run(from int) {
 		case strings.HasPrefix(s.text[s.pos:], "//"):
 			s.toLineEnd()
 			s.emit(Comment, start)
+		case strings.HasPrefix(s.text[s.pos:], "/*"):
+			s.blockComment(start)
 		case isLetter(c):
 			for s.pos < len(s.text) && (isLetter(s.text[s.pos]) || isDigit(s.text[s.pos])) {
 				s.pos++
@@ -133,6 +135,22 @@ func (s *scanner) toLineEnd() {
 	if s.pos > 0 && s.text[s.pos-1] == '\r' {
 		s.pos--
 	}
+}
+
+// blockComment scans a comment of other languages to its end, wherever that is, so that its text is not taken for statements.
+func (s *scanner) blockComment(start int) {
+	s.pos = start + len("/*")
+	kind := Error
+	if s.statementStart() {
+		kind = Comment
+	}
+	s.fail(diag.BadCharacter, start, "comments start with `//` and end with their line", "`/*` starts no comment here")
+	if i := strings.Index(s.text[s.pos:], "*/"); i >= 0 {
+		s.pos += i + len("*/")
+	} else {
+		s.toLineEnd()
+	}
+	s.emit(kind, start)
 }
 
 func isLetter(c byte) bool { return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
