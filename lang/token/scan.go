@@ -93,6 +93,9 @@ func (s *scanner) run(from int) {
 			for s.pos < len(s.text) && (isLetter(s.text[s.pos]) || isDigit(s.text[s.pos])) {
 				s.pos++
 			}
+			if s.bareURL(start) {
+				continue
+			}
 			s.emit(Name, start)
 		case isDigit(c):
 			s.number()
@@ -135,6 +138,42 @@ func (s *scanner) toLineEnd() {
 	if s.pos > 0 && s.text[s.pos-1] == '\r' {
 		s.pos--
 	}
+}
+
+// schemes are those of the URLs that people write without quotes.
+var schemes = map[string]bool{"http": true, "https": true, "ftp": true, "ws": true, "wss": true, "tcp": true, "file": true}
+
+// bareURL scans a URL without quotes, of which `//` would make a comment that takes the closing bracket along.
+func (s *scanner) bareURL(start int) bool {
+	if !schemes[s.text[start:s.pos]] || !strings.HasPrefix(s.text[s.pos:], "://") || s.foreignLine() {
+		return false
+	}
+	holes := 0
+	end := s.pos + strings.IndexFunc(s.text[s.pos:]+"\n", func(r rune) bool {
+		switch r {
+		case '{':
+			holes++
+		case '}':
+			holes--
+		}
+		return holes < 0 || unicode.IsSpace(r) || strings.ContainsRune("\"'`,;)]", r)
+	})
+	if end == s.pos+len("://") {
+		return false
+	}
+	s.pos = end
+	s.fail(diag.BadString, start, "write `\""+s.text[start:end]+"\"`", "a URL stands in quotes")
+	s.emit(Error, start)
+	return true
+}
+
+// foreignLine tells that a value cannot stand here, as in `curl http://…` and `export BASE=http://…` of a shell.
+func (s *scanner) foreignLine() bool {
+	n := len(s.all)
+	if n == 0 || s.all[n-1].Kind == Name {
+		return n == 0 || s.all[n-1].Text != "use"
+	}
+	return n > 2 && s.all[n-1].Is("=") && s.all[n-3].Is("export")
 }
 
 // blockComment scans a comment of other languages to its end, wherever that is, so that its text is not taken for statements.
