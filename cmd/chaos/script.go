@@ -114,6 +114,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
 		f.reports, f.watchers = nil, watcherFlags{}
 	}
+	if err := f.spares(paths); err != nil {
+		return exitUsage, err
+	}
 	watchers, err := f.watchers.open(given.Secret)
 	if err != nil {
 		return exitUsage, err
@@ -326,6 +329,27 @@ func (in *interrupts) stop() {
 	in.wg.Wait()
 }
 
+// spares refuses to write over what the run reads: `--events game-day.chaos` with the script's name forgotten, or mistaken.
+func (f scriptFlags) spares(paths []string) error {
+	read := slices.Concat(paths, []string{f.file, f.secrets})
+	for i, out := range append([]string{f.events}, f.reports...) {
+		at, err := os.Stat(out)
+		if err != nil || !at.Mode().IsRegular() {
+			continue
+		}
+		for _, in := range read {
+			if from, err := os.Stat(in); err == nil && os.SameFile(at, from) {
+				flag := "--events"
+				if i > 0 {
+					flag = "--report"
+				}
+				return fmt.Errorf("%s %s: the run reads this file, and would write over it", flag, out)
+			}
+		}
+	}
+	return nil
+}
+
 // outputs opens where text and events go.
 func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func() error, err error) {
 	switch f.events {
@@ -337,7 +361,7 @@ func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func() err
 	}
 	file, err := os.OpenFile(f.events, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("--events: %s: %s", f.events, filefail.Why(err))
+		return nil, nil, nil, fmt.Errorf("--events %s: it cannot be written: %w", f.events, cause(err))
 	}
 	sink := &jsonLines{w: file}
 	return os.Stdout, []event.Sink{sink}, func() error { return errors.Join(sink.err, file.Close()) }, nil
@@ -396,7 +420,7 @@ func splitParams(list []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range list {
 		name, v, ok := strings.Cut(p, "=")
-		if !ok {
+		if !ok || name == "" {
 			return nil, fmt.Errorf("--param %s: write NAME=VALUE", p)
 		}
 		out[name] = v
