@@ -332,6 +332,16 @@ func (g *grammar) operator() (bool, *diag.Diagnostic) {
 	if near, ok := diag.Nearest(t.Text, []string{"and", "or", "not", "contains", "matches", "startsWith", "endsWith"}); ok && t.Kind == token.Name && next.Kind != token.EOF {
 		return true, g.fail(diag.BadExpression, t, t, "did you mean `"+near+"`?", "`%s` is no operator", t.Text)
 	}
+	if prev.Kind == token.String && prev.Stop() == t.Off { // "say "yes""
+		end := prev
+		end.Off, end.Text = prev.Stop()-1, prev.Text[len(prev.Text)-1:]
+		return true, g.fail(diag.BadString, end, end, token.QuoteHint(prev), "this quote ends the string")
+	}
+	if prev.Kind == token.Number && t.Kind == token.Name { // the habits of the parser know it in a script; here for --param and the REPL
+		if v, err := value.ParseNumber(prev.Text + t.Text); err == nil {
+			return true, g.fail(diag.BadNumber, prev, t, "write `"+v.String()+"`", "a unit stands directly behind its number")
+		}
+	}
 	if f := g.top(); f.kind == '[' || f.kind == '{' || f.kind == 'c' {
 		return true, g.fail(diag.BadExpression, t, t, "write `"+prev.Text+", "+t.Text+"`", "a comma is missing between `%s` and `%s`", prev.Text, t.Text)
 	}
