@@ -16,6 +16,9 @@ func (p planned) markdown() string {
 		}
 		fmt.Fprintf(&b, "## Plan of %s\n\n", mdCode(s.Script))
 		switch {
+		case s.module():
+			b.WriteString("There is no experiment in it, so there is no plan.\n")
+			continue
 		case len(s.Mistakes) > 0:
 			b.WriteString("❌ It has mistakes, so there is no plan.\n\n")
 			for _, m := range s.Mistakes {

@@ -160,6 +160,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	return worst, nil
 }
 
+// noExperiment is said of a module, which is right and cannot be run.
+const noExperiment = "there is no experiment in it"
+
 // prepare checks all files, narrows them to the experiments that are meant, and binds their parameters. Nothing is ready
 // when any file is wrong, or when the experiments were only to be listed. so is what a mistake means to who asked.
 func prepare(paths []string, given check.Given, s selection, reg runtime.Registries, written *reports, so string) (ready []prepared, code int, err error) {
@@ -181,8 +184,8 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 			continue
 		case len(script.Experiments) == 0:
 			code = exitUsage
-			fmt.Fprintf(os.Stderr, "%s: there is no experiment in it\n", path)
-			written.refused(path, "there is no experiment in it")
+			fmt.Fprintf(os.Stderr, "%s: %s\n", path, noExperiment)
+			written.refused(path, noExperiment)
 			continue
 		}
 		show(os.Stderr, diags, sourcesOf(src, script)...)
