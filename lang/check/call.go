@@ -309,6 +309,8 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 			d.Hint = "how often stands behind the bracket: `" + name + "(…) every " + a.text(arg.Value.Span) + "`"
 		case len(a.spec.Params) == 0:
 			d.Hint = "it takes none"
+		case d.Hint == "":
+			d.Hint = "it takes `" + strings.Join(a.spec.ParamNames(), "`, `") + "`"
 		}
 		a.report(d)
 		return nil
