@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -140,6 +141,8 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		d = d.WithHint("write `wait %s`", timeOf(c, call))
 	case want == spec.Action && (name == "print" || name == "echo" || name == "say"):
 		d = d.WithHint("write `log(VALUE)`")
+	case c.offeredBy(name, want) != "":
+		d = d.WithHint("write `%s`", c.offeredBy(name, want))
 	default:
 		if n, found := diag.Nearest(name, all); found {
 			d = d.WithHint("did you mean `%s`?", n)
@@ -148,6 +151,17 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		}
 	}
 	c.report(d)
+}
+
+// offeredBy is how a definition of a module is called, where its name stands without the module's.
+func (c *checker) offeredBy(name string, want spec.Kind) string {
+	for _, module := range slices.Sorted(maps.Keys(c.modules)) {
+		u := c.modules[module]
+		if want == spec.Probe && u.macros[name] != nil || want == spec.Action && u.actions[name] != nil {
+			return module + "." + name
+		}
+	}
+	return ""
 }
 
 // pauses are names that other tools have for `wait`.

@@ -128,6 +128,8 @@ func (e entry) as(p *Param) (value.Value, diag.Diagnostic, bool) {
 		want = want.Elem
 	}
 	switch {
+	case want.Kind == value.Number && wrong.kind == value.Number:
+		d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and `%s` is out of range", p.Name, p.Type, wrong.text)
 	case want.Unit():
 		d = d.WithHint("write a literal of the language in quotes, such as \"%s\"", want.Example())
 	case want.Kind == value.String && wrong.kind != value.List && wrong.kind != value.Map && wrong.kind != value.Nil:

@@ -56,6 +56,7 @@ func TestParamFiles(t *testing.T) {
 		{"p.yaml", "patience: 5\n", "E308 p:1:11 the parameter `patience` wants a duration, and this is the number `5`: write a literal of the language in quotes, such as \"100ms\""},
 		{"p.yaml", "patience: 5s\nsteps: [1s, 2]\n", "E308 p:2:13 wants a list of duration, and one of its values is the number `2`"},
 		{"p.yaml", "patience: 5s\nname: 12\n", "E308 p:2:7 wants a string, and this is the number `12`: write it in quotes: \"12\""},
+		{"p.json", `{"patience": "5s", "count": 1e999}`, "E308 p:1:29 the parameter `count` wants a number, and `1e999` is out of range"},
 		{"p.yaml", "patience: 5s\non: yes\n", "E308 p:2:5 wants a bool, and this is the text \"yes\": such as true"},
 		{"p.yaml", "patience: 5s\nname:\n", "E308 p:2:7 wants a string, and this is nothing"},
 		{"p.yaml", "patience: 5s\nnaem: x\n", "E308 p:2:1 no parameter `naem`: did you mean `name`"},
