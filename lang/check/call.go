@@ -237,12 +237,23 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 		if param.Type.Kind == value.HandleK {
 			want = nil // what to write instead depends on the call
 		}
+		number := false
+		if len(param.Enum) > 0 {
+			_, err := value.ParseNumber(a.text(arg.Value.Span))
+			if number = err == nil; number {
+				want = nil // `signal: 9`: quotes around it would not do
+			}
+		}
 		e := a.expression(&arg.Value, scope, want, p)
 		switch param.Type.Kind {
 		case value.Bool:
 			a.flag(e, param.Name)
 		case value.HandleK:
 			a.handle(e, param)
+		}
+		if number {
+			a.report(diag.Errorf(diag.WrongType, e.Span(), "`%s` takes a word, and this is a number", param.Name).
+				WithHint("such as %s; `chaos doc %s` lists them", value.Quote(param.Enum[0]), a.spec.Name))
 		}
 		a.out.Args[param.Name] = e
 		a.limits(param, e)
