@@ -539,6 +539,8 @@ func (s *scanner) operator(start int) {
 	switch {
 	case r < 0x20 || r == utf8.RuneError || r == 0x7f:
 		s.fail(diag.BadCharacter, start, hint, "a control character cannot stand here")
+	case hint == "" && (unicode.IsSpace(r) || !unicode.IsGraphic(r)): // a zero-width space from a chat or a web page
+		s.fail(diag.BadCharacter, start, "it came along with what was pasted: remove it, or write a plain space", "a character that is not seen stands here, U+%04X", r)
 	case unicode.IsLetter(r):
 		s.fail(diag.BadCharacter, start, "names are made of a-z, A-Z, 0-9 and _", "`%s` cannot stand here", s.text[start:s.pos])
 	default:
