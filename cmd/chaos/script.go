@@ -208,7 +208,7 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 		}
 		bound, diags := check.Bind(script, allParams(script), known(given, whole[i], script))
 		if diag.List(diags).HasErrors() {
-			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Text())...)
+			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Shown(allParams(script)))...)
 			continue
 		}
 		ready = append(ready, prepared{names[i], script.Source, script, bound})
