@@ -140,6 +140,26 @@ func TestSecretsAreBound(t *testing.T) {
 	}
 }
 
+// A value of a secret parameter is shown nowhere: neither where it does not fit, nor where it is part of a list or a map.
+func TestSecretsFromOutsideAreNotShown(t *testing.T) {
+	script := bindable(t, "\n-- main.chaos --\nparam key = secret(\"KEY\") in [\"blue1\", \"green\"]\nparam head = {auth: secret(\"AUTH\"), kind: \"json\"}\n")
+	find := func(string) (string, bool) { return "hunter2", true }
+	for flags, want := range map[*map[string]string]string{
+		{}:                                  "`key` may not be this secret",
+		{"key": "hunter2"}:                  "`key` may not be this secret",
+		{"key": "green", "head": "hunter2"}: "`…` is no map of string, which the parameter `head` wants",
+	} {
+		_, ds := Bind(script, script.Params, Given{Flags: *flags, Secret: find})
+		if text := diag.List(ds).Error(); len(ds) != 1 || ds[0].Message != want || strings.Contains(text, "hunter2") {
+			t.Errorf("%v: %s, want %s", *flags, text, want)
+		}
+	}
+	b, ds := Bind(script, script.Params, Given{Flags: map[string]string{"key": "green", "head": `{auth: "hunter2", kind: "x"}`}, Secret: find})
+	if len(ds) > 0 || b.Hidden["head.auth"] != "hunter2" {
+		t.Errorf("%v, %v", b.Hidden, ds)
+	}
+}
+
 func FuzzParamFile(f *testing.F) {
 	f.Add("patience: 2s\ngoals: {window: [1, {a: b}]}\n", false)
 	f.Add(`{"patience": "2s", "labels": {"x": null}}`, true)
