@@ -253,6 +253,9 @@ func (p *parser) percent(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Diagnostic{}, false
 	}
 	at := p.pos.span(p.toks[k-2].Off, p.toks[k-1].Stop())
+	if ratio := p.toks[k-2].Text + "%"; p.src.Slice(at) == ratio && k < e { // tolerate 5%because
+		return diag.Errorf(diag.BadNumber, at, "a blank is missing behind `%s`", ratio).WithHint("write `%s %s`", ratio, short(p.toks[k])), true
+	}
 	return diag.Errorf(diag.BadNumber, at, "a unit stands directly behind its number").WithHint("write `%s%%`", p.toks[k-2].Text), true
 }
 
