@@ -52,5 +52,8 @@ func knownCommand(root *cobra.Command, args []string) error {
 	if hint == "" {
 		hint = "`chaos --help` lists them"
 	}
+	if len(args) > 1 && strings.HasSuffix(args[1], ".chaos") && args[0] == "run" { // `runs` lists what has run
+		hint = "`chaos script " + args[1] + "` runs a script"
+	}
 	return fmt.Errorf("there is no command `%s`; %s", args[0], hint)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -33,11 +34,14 @@ func newExplain() *cobra.Command {
 			return append(out, diag.LintNames()...), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			var text bytes.Buffer
 			if len(args) == 0 {
-				listCodes(os.Stdout)
-				return nil
+				listCodes(&text)
+			} else if err := explain(&text, args[0], colourful(os.Stdout)); err != nil {
+				return err
 			}
-			return explain(os.Stdout, args[0])
+			_, err := text.WriteTo(os.Stdout)
+			return err
 		},
 	}
 }
@@ -54,7 +58,7 @@ func listCodes(w io.Writer) {
 	}
 }
 
-func explain(w io.Writer, name string) error {
+func explain(w io.Writer, name string, colour bool) error {
 	e, ok := diag.Explain(strings.Trim(name, "[]"))
 	if !ok {
 		var all []string
@@ -67,7 +71,7 @@ func explain(w io.Writer, name string) error {
 		return fmt.Errorf("there is no code %s: `chaos explain` lists them all", name)
 	}
 	bold := func(s string) string { return s }
-	if colourful(w) {
+	if colour {
 		bold = func(s string) string { return diag.ANSI("bold", s) }
 	}
 	title := string(e.Code) + ": " + e.Title

@@ -86,6 +86,9 @@ type (
 	}
 )
 
+// module tells that the file is no script: what it gives is planned with the scripts that use it.
+func (s plannedScript) module() bool { return slices.Equal(s.Mistakes, []string{noExperiment}) }
+
 func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 	if !slices.Contains(planFormats, f.format) {
 		return exitUsage, noFormat(f.format, planFormats)

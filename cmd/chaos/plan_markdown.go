@@ -16,6 +16,9 @@ func (p planned) markdown() string {
 		}
 		fmt.Fprintf(&b, "## Plan of %s\n\n", mdCode(s.Script))
 		switch {
+		case s.module():
+			b.WriteString("There is no experiment in it, so there is no plan.\n")
+			continue
 		case len(s.Mistakes) > 0:
 			b.WriteString("❌ It has mistakes, so there is no plan.\n\n")
 			for _, m := range s.Mistakes {
@@ -53,7 +56,13 @@ func (p planned) markdown() string {
 
 func mdExperiment(b *strings.Builder, x *runtime.ExperimentPlan) {
 	fmt.Fprintf(b, "\n### %s\n\n%s\n\n", mdText(x.Title), mdText(planAbout(x)))
-	b.WriteString("| | step | target | when chaos is killed | undo |\n|---|---|---|---|---|\n")
+	rows := 0
+	for _, s := range x.Sections {
+		rows += len(s.Steps)
+	}
+	if rows > 0 { // an observation has no steps
+		b.WriteString("| | step | target | when chaos is killed | undo |\n|---|---|---|---|---|\n")
+	}
 	for _, s := range x.Sections {
 		for i, row := range s.Steps {
 			name := ""
@@ -68,7 +77,9 @@ func mdExperiment(b *strings.Builder, x *runtime.ExperimentPlan) {
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, mdCell(step), mdCell(target), mdCell(lifetime), mdCell(undo))
 		}
 	}
-	b.WriteString("\n")
+	if rows > 0 {
+		b.WriteString("\n")
+	}
 	last := ""
 	for _, f := range planFacts(x) {
 		if f.name != "" && f.name != last {

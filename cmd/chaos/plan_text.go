@@ -99,6 +99,9 @@ func (p planned) text(style planStyle) string {
 
 func (l *layout) script(s plannedScript) {
 	switch {
+	case s.module():
+		l.put(0, "✗ ", "bad", s.Script+": "+noExperiment+", so there is no plan", "")
+		return
 	case len(s.Mistakes) > 0:
 		l.put(0, "✗ ", "bad", s.Script+": has mistakes, so there is no plan", "")
 		return

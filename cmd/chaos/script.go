@@ -114,6 +114,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
 		f.reports, f.watchers = nil, watcherFlags{}
 	}
+	if err := f.spares(paths); err != nil {
+		return exitUsage, err
+	}
 	watchers, err := f.watchers.open(given.Secret)
 	if err != nil {
 		return exitUsage, err
@@ -157,6 +160,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	return worst, nil
 }
 
+// noExperiment is said of a module, which is right and cannot be run.
+const noExperiment = "there is no experiment in it"
+
 // prepare checks all files, narrows them to the experiments that are meant, and binds their parameters. Nothing is ready
 // when any file is wrong, or when the experiments were only to be listed. so is what a mistake means to who asked.
 func prepare(paths []string, given check.Given, s selection, reg runtime.Registries, written *reports, so string) (ready []prepared, code int, err error) {
@@ -178,8 +184,8 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 			continue
 		case len(script.Experiments) == 0:
 			code = exitUsage
-			fmt.Fprintf(os.Stderr, "%s: there is no experiment in it\n", path)
-			written.refused(path, "there is no experiment in it")
+			fmt.Fprintf(os.Stderr, "%s: %s\n", path, noExperiment)
+			written.refused(path, noExperiment)
 			continue
 		}
 		show(os.Stderr, diags, sourcesOf(src, script)...)
@@ -202,7 +208,7 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 		}
 		bound, diags := check.Bind(script, allParams(script), known(given, whole[i], script))
 		if diag.List(diags).HasErrors() {
-			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Text())...)
+			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Shown(allParams(script)))...)
 			continue
 		}
 		ready = append(ready, prepared{names[i], script.Source, script, bound})
@@ -326,6 +332,27 @@ func (in *interrupts) stop() {
 	in.wg.Wait()
 }
 
+// spares refuses to write over what the run reads: `--events game-day.chaos` with the script's name forgotten, or mistaken.
+func (f scriptFlags) spares(paths []string) error {
+	read := slices.Concat(paths, []string{f.file, f.secrets})
+	for i, out := range append([]string{f.events}, f.reports...) {
+		at, err := os.Stat(out)
+		if err != nil || !at.Mode().IsRegular() {
+			continue
+		}
+		for _, in := range read {
+			if from, err := os.Stat(in); err == nil && os.SameFile(at, from) {
+				flag := "--events"
+				if i > 0 {
+					flag = "--report"
+				}
+				return fmt.Errorf("%s %s: the run reads this file, and would write over it", flag, out)
+			}
+		}
+	}
+	return nil
+}
+
 // outputs opens where text and events go.
 func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func() error, err error) {
 	switch f.events {
@@ -337,7 +364,7 @@ func outputs(f scriptFlags) (text io.Writer, sinks []event.Sink, done func() err
 	}
 	file, err := os.OpenFile(f.events, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("--events: %s: %s", f.events, filefail.Why(err))
+		return nil, nil, nil, fmt.Errorf("--events %s: it cannot be written: %w", f.events, cause(err))
 	}
 	sink := &jsonLines{w: file}
 	return os.Stdout, []event.Sink{sink}, func() error { return errors.Join(sink.err, file.Close()) }, nil
@@ -396,7 +423,7 @@ func splitParams(list []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, p := range list {
 		name, v, ok := strings.Cut(p, "=")
-		if !ok {
+		if !ok || name == "" {
 			return nil, fmt.Errorf("--param %s: write NAME=VALUE", p)
 		}
 		out[name] = v

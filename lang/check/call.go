@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -140,6 +141,8 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		d = d.WithHint("write `wait %s`", timeOf(c, call))
 	case want == spec.Action && (name == "print" || name == "echo" || name == "say"):
 		d = d.WithHint("write `log(VALUE)`")
+	case c.offeredBy(name, want) != "":
+		d = d.WithHint("write `%s`", c.offeredBy(name, want))
 	default:
 		if n, found := diag.Nearest(name, all); found {
 			d = d.WithHint("did you mean `%s`?", n)
@@ -148,6 +151,17 @@ func (c *checker) unknownCall(call *syntax.Call, want spec.Kind) {
 		}
 	}
 	c.report(d)
+}
+
+// offeredBy is how a definition of a module is called, where its name stands without the module's.
+func (c *checker) offeredBy(name string, want spec.Kind) string {
+	for _, module := range slices.Sorted(maps.Keys(c.modules)) {
+		u := c.modules[module]
+		if want == spec.Probe && u.macros[name] != nil || want == spec.Action && u.actions[name] != nil {
+			return module + "." + name
+		}
+	}
+	return ""
 }
 
 // pauses are names that other tools have for `wait`.
@@ -223,12 +237,23 @@ func (a *arguments) check(scope *expr.Scope, p place) {
 		if param.Type.Kind == value.HandleK {
 			want = nil // what to write instead depends on the call
 		}
+		number := false
+		if len(param.Enum) > 0 {
+			_, err := value.ParseNumber(a.text(arg.Value.Span))
+			if number = err == nil; number {
+				want = nil // `signal: 9`: quotes around it would not do
+			}
+		}
 		e := a.expression(&arg.Value, scope, want, p)
 		switch param.Type.Kind {
 		case value.Bool:
 			a.flag(e, param.Name)
 		case value.HandleK:
 			a.handle(e, param)
+		}
+		if number {
+			a.report(diag.Errorf(diag.WrongType, e.Span(), "`%s` takes a word, and this is a number", param.Name).
+				WithHint("such as %s; `chaos doc %s` lists them", value.Quote(param.Enum[0]), a.spec.Name))
 		}
 		a.out.Args[param.Name] = e
 		a.limits(param, e)
@@ -309,6 +334,8 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 			d.Hint = "how often stands behind the bracket: `" + name + "(…) every " + a.text(arg.Value.Span) + "`"
 		case len(a.spec.Params) == 0:
 			d.Hint = "it takes none"
+		case d.Hint == "":
+			d.Hint = "it takes `" + strings.Join(a.spec.ParamNames(), "`, `") + "`"
 		}
 		a.report(d)
 		return nil

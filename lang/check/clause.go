@@ -227,10 +227,19 @@ func isOneString(c *checker, at diag.Span) bool {
 	return len(tokensOf(c, at)) == 1
 }
 
+// pickWords are what people write for a number behind `pick`.
+var pickWords = map[string]bool{"one": true, "two": true, "half": true, "any": true, "random": true, "some": true, "every": true, "each": true, "first": true}
+
 // pick checks what stands behind `pick`: a number, a ratio, or `all`.
 func (c *checker) pick(s *syntax.Expr, scope *expr.Scope, p place) (*expr.Expr, bool) {
 	if c.src.Slice(s.Span) == "all" {
 		return nil, true
+	}
+	if word := c.src.Slice(s.Span); pickWords[word] {
+		if _, ok := scope.Lookup(word); !ok {
+			c.report(diag.Errorf(diag.UnknownName, s.Span, "`%s` says not how many", word).WithHint("write `pick 2`, `pick 50%%` or `pick all`"))
+			return nil, false
+		}
 	}
 	e := c.expression(s, scope, nil, p)
 	if c.isVague(e) {

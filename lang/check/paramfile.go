@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -28,12 +29,53 @@ type ParamFile struct {
 	root given
 }
 
-// Text is the text of the file; a file that was not given has none.
-func (f *ParamFile) Text() *diag.Source {
+// Shown is the text of the file as messages may quote it: with stars for the values of secret parameters, and where there
+// are any, of names that mean nothing, which may be one misspelt. A file that was not given has none.
+func (f *ParamFile) Shown(params []*Param) *diag.Source {
 	if f == nil {
 		return nil
 	}
-	return f.Source
+	known, secrets := map[string]bool{}, false // the value tells that the parameter is secret
+	for _, p := range params {
+		known[p.Name] = p.Secret
+		secrets = secrets || p.Secret
+	}
+	if !secrets {
+		return f.Source
+	}
+	var hidden []diag.Span
+	var walk func(prefix string, m given)
+	walk = func(prefix string, m given) {
+		for i, k := range m.keys {
+			item, name := m.items[i], prefix+k.text
+			secret, ok := known[name]
+			switch {
+			case ok && !secret:
+			case !ok && item.kind == value.Map:
+				walk(name+".", item)
+			default:
+				hidden = append(hidden, item.at)
+			}
+		}
+	}
+	walk("", f.root)
+	var shown strings.Builder
+	at := diag.Pos{Line: 1, Col: 1}
+	for offset, r := range f.Source.Text { // one star for a character, so that the columns stay
+		if r == '\n' {
+			at.Line, at.Col = at.Line+1, 0
+		} else if slices.ContainsFunc(hidden, func(s diag.Span) bool {
+			if s.End.Offset > 0 {
+				return s.Start.Offset <= offset && offset < s.End.Offset
+			}
+			return at.Line == s.Start.Line && at.Col >= s.Start.Col // YAML tells no end: the rest of the line
+		}) {
+			r = '*'
+		}
+		at.Col++
+		shown.WriteRune(r)
+	}
+	return diag.NewSource(f.Source.File, shown.String())
 }
 
 // given is a value as a file writes it.
@@ -128,6 +170,11 @@ func (e entry) as(p *Param) (value.Value, diag.Diagnostic, bool) {
 		want = want.Elem
 	}
 	switch {
+	case p.Secret:
+		d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and this is none", p.Name, p.Type)
+		d = d.WithHint("write it in quotes")
+	case want.Kind == value.Number && wrong.kind == value.Number:
+		d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and `%s` is out of range", p.Name, p.Type, wrong.text)
 	case want.Unit():
 		d = d.WithHint("write a literal of the language in quotes, such as \"%s\"", want.Example())
 	case want.Kind == value.String && wrong.kind != value.List && wrong.kind != value.Map && wrong.kind != value.Nil:

@@ -56,6 +56,7 @@ func TestParamFiles(t *testing.T) {
 		{"p.yaml", "patience: 5\n", "E308 p:1:11 the parameter `patience` wants a duration, and this is the number `5`: write a literal of the language in quotes, such as \"100ms\""},
 		{"p.yaml", "patience: 5s\nsteps: [1s, 2]\n", "E308 p:2:13 wants a list of duration, and one of its values is the number `2`"},
 		{"p.yaml", "patience: 5s\nname: 12\n", "E308 p:2:7 wants a string, and this is the number `12`: write it in quotes: \"12\""},
+		{"p.json", `{"patience": "5s", "count": 1e999}`, "E308 p:1:29 the parameter `count` wants a number, and `1e999` is out of range"},
 		{"p.yaml", "patience: 5s\non: yes\n", "E308 p:2:5 wants a bool, and this is the text \"yes\": such as true"},
 		{"p.yaml", "patience: 5s\nname:\n", "E308 p:2:7 wants a string, and this is nothing"},
 		{"p.yaml", "patience: 5s\nnaem: x\n", "E308 p:2:1 no parameter `naem`: did you mean `name`"},
@@ -136,6 +137,26 @@ func TestSecretsAreBound(t *testing.T) {
 		if len(ds) != 1 || ds[0].Code != diag.NoSecret || ds[0].Message != want || strings.Contains(ds[0].Error(), "abc") {
 			t.Errorf("%v, want %s", ds, want)
 		}
+	}
+}
+
+// A value of a secret parameter is shown nowhere: neither where it does not fit, nor where it is part of a list or a map.
+func TestSecretsFromOutsideAreNotShown(t *testing.T) {
+	script := bindable(t, "\n-- main.chaos --\nparam key = secret(\"KEY\") in [\"blue1\", \"green\"]\nparam head = {auth: secret(\"AUTH\"), kind: \"json\"}\n")
+	find := func(string) (string, bool) { return "hunter2", true }
+	for flags, want := range map[*map[string]string]string{
+		{}:                                  "`key` may not be this secret",
+		{"key": "hunter2"}:                  "`key` may not be this secret",
+		{"key": "green", "head": "hunter2"}: "`…` is no map of string, which the parameter `head` wants",
+	} {
+		_, ds := Bind(script, script.Params, Given{Flags: *flags, Secret: find})
+		if text := diag.List(ds).Error(); len(ds) != 1 || ds[0].Message != want || strings.Contains(text, "hunter2") {
+			t.Errorf("%v: %s, want %s", *flags, text, want)
+		}
+	}
+	b, ds := Bind(script, script.Params, Given{Flags: map[string]string{"key": "green", "head": `{auth: "hunter2", kind: "x"}`}, Secret: find})
+	if len(ds) > 0 || b.Hidden["head.auth"] != "hunter2" {
+		t.Errorf("%v, %v", b.Hidden, ds)
 	}
 }
 

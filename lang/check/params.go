@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -94,8 +95,11 @@ func Bind(script *Script, params []*Param, g Given) (Bound, []diag.Diagnostic) {
 			continue
 		}
 		b.Params[p.Name] = v
-		if p.Secret && v.T.Kind == value.String {
+		switch {
+		case p.Secret && v.T.Kind == value.String:
 			b.hide(p.Name, v.Text(), at)
+		case p.Secret && at != p.Span: // those of its default are found by their names
+			b.hideAll(p.Name, v)
 		}
 	}
 	for _, s := range script.Secrets {
@@ -161,7 +165,11 @@ func (b *binder) allowed(p *Param, v value.Value, at diag.Span) bool {
 	if !ok || among(v, list.Items()) {
 		return true
 	}
-	b.diags = append(b.diags, diag.Errorf(diag.BadParam, at, "`%s` may not be %s", p.Name, v.Short()).
+	shown := v.Short()
+	if p.Secret {
+		shown = "this secret"
+	}
+	b.diags = append(b.diags, diag.Errorf(diag.BadParam, at, "`%s` may not be %s", p.Name, shown).
 		WithHint("one of %s", list.Short()).WithNote(p.In.Span(), "the values are listed here"))
 	return false
 }
@@ -203,6 +211,24 @@ func (b *binder) hide(name, v string, at diag.Span) bool {
 	return true
 }
 
+// hideAll hides the texts in a list or a map that was given for a secret one: nobody says which of them are the secrets.
+func (b *binder) hideAll(name string, v value.Value) {
+	switch x := v.V.(type) {
+	case string:
+		if len(x) >= leastSecret {
+			b.Hidden[name] = x
+		}
+	case []value.Value:
+		for i, e := range x {
+			b.hideAll(fmt.Sprintf("%s[%d]", name, i), e)
+		}
+	case map[string]value.Value:
+		for k, e := range x {
+			b.hideAll(name+"."+k, e)
+		}
+	}
+}
+
 // shell is an example value as one types it on the command line.
 func shell(t *value.Type) string {
 	if t.Kind == value.String {
@@ -218,6 +244,9 @@ func literal(from, text string, p *Param) (value.Value, diag.Diagnostic, bool) {
 	}
 	fail := func() (value.Value, diag.Diagnostic, bool) {
 		kind := p.Type.String()
+		if p.Secret {
+			text = "…"
+		}
 		d := diag.Errorf(diag.BadParam, commandLine(from), "`%s` is no %s, which the parameter `%s` wants", text, kind, p.Name).
 			WithHint("such as `--param %s=%s`", p.Name, p.Type.Example())
 		return value.Value{}, d, false

@@ -117,6 +117,10 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 			hint = "declare a parameter: `CHAOS_PARAM_name` in the environment sets `param name`"
 		case "null", "None", "undefined", "NULL":
 			hint = "what JSON calls null is `nil` here; what was not measured is no data"
+		case "yes", "on":
+			hint = "write `true`"
+		case "no", "off":
+			hint = "write `false`"
 		}
 		if owner := c.fieldOwner(t.Value); owner != "" {
 			hint = "it is a field: write `" + owner + "." + t.Value + "`"
@@ -124,10 +128,19 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		if h := c.rateHint(at); h != "" {
 			hint = h
 		}
+		key, first := c.dashedKey(at)
+		if _, near := diag.Nearest(t.Value, names); near && first {
+			key = ""
+		}
+		if key != "" {
+			hint = "a key with `-` in it stands in quotes: `[" + value.Quote(key) + "]`"
+		}
 		if token.Reserved[t.Value] && hint == "" {
 			hint = "it is a word of the language"
 		}
-		c.reportAt(diag.UnknownName, at, hint, "there is no `%s` here", t.Value)
+		if key == "" || first {
+			c.reportAt(diag.UnknownName, at, hint, "there is no `%s` here", t.Value)
+		}
 		return c.bad(t)
 	}
 	if b.Denied != "" {
@@ -176,6 +189,27 @@ func (c *checker) rateHint(at diag.Span) string {
 		return ""
 	}
 	return "write `" + c.p.toks[i-2].Text + "/" + unit + "`"
+}
+
+// dashedKey knows `headers.x-request-id`, a key with `-` in it, of which only the part before is a field. first tells that
+// none of the words between is unknown too.
+func (c *checker) dashedKey(at diag.Span) (key string, first bool) {
+	toks, i := c.p.toks, c.p.tokenAt(at.Start.Offset)
+	start := i
+	first = true
+	for start >= 2 && start < len(toks) && toks[start-1].Is("-") {
+		start -= 2
+		if _, known := c.scope.Lookup(toks[start].Text); !known && !toks[max(start-1, 0)].Is(".") {
+			first = false
+		}
+	}
+	if start == i || start == 0 || !toks[start-1].Is(".") {
+		return "", false
+	}
+	if last, word := dashed(toks, start); last >= i {
+		return word, first
+	}
+	return "", false
 }
 
 // text is a string literal: a constant, or one with holes.

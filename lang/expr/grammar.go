@@ -8,6 +8,7 @@ import (
 
 	"chaos/lang/diag"
 	"chaos/lang/token"
+	"chaos/lang/value"
 )
 
 // role tells the rewriter what a word is.
@@ -204,11 +205,25 @@ func (g *grammar) elements() int {
 // piped tells that the call whose `(` is at i has its first argument before a `|`.
 func (g *grammar) piped(i int) bool { return g.tok(i - 2).Is("|") }
 
+// dashed is the word that names joined by `-` make, such as the header `content-type`, and the index of its last token.
+func dashed(toks []token.Token, i int) (last int, word string) {
+	last, word = i, toks[i].Text
+	for last+2 < len(toks) && toks[last].Kind == token.Name && toks[last+1].Is("-") && toks[last+2].Kind == token.Name &&
+		toks[last].Stop() == toks[last+1].Off && toks[last+1].Stop() == toks[last+2].Off {
+		word += "-" + toks[last+2].Text
+		last += 2
+	}
+	return last, word
+}
+
 func (g *grammar) mapKey() (bool, *diag.Diagnostic) {
 	t := g.tok(g.at)
 	if !g.tok(g.at + 1).Is(":") {
 		if t.Is(",") || t.Kind == token.End {
 			return true, g.fail(diag.BadExpression, t, t, "a map is written `{name: value}`", "a key is missing here")
+		}
+		if last, key := dashed(g.p.toks, g.at); last > g.at && g.tok(last+1).Is(":") {
+			return true, g.fail(diag.BadExpression, t, g.tok(last), "write `"+value.Quote(key)+": …`", "a key with `-` in it stands in quotes")
 		}
 		return true, g.fail(diag.BadExpression, t, t, "a map is written `{name: value}`", "a `:` is missing behind `%s`", t.Text)
 	}
@@ -316,6 +331,19 @@ func (g *grammar) operator() (bool, *diag.Diagnostic) {
 	}
 	if near, ok := diag.Nearest(t.Text, []string{"and", "or", "not", "contains", "matches", "startsWith", "endsWith"}); ok && t.Kind == token.Name && next.Kind != token.EOF {
 		return true, g.fail(diag.BadExpression, t, t, "did you mean `"+near+"`?", "`%s` is no operator", t.Text)
+	}
+	if prev.Kind == token.String && prev.Stop() == t.Off { // "say "yes""
+		end := prev
+		end.Off, end.Text = prev.Stop()-1, prev.Text[len(prev.Text)-1:]
+		return true, g.fail(diag.BadString, end, end, token.QuoteHint(prev), "this quote ends the string")
+	}
+	if prev.Kind == token.Number && t.Kind == token.Name { // the habits of the parser know it in a script; here for --param and the REPL
+		if v, err := value.ParseNumber(prev.Text + t.Text); err == nil {
+			return true, g.fail(diag.BadNumber, prev, t, "write `"+v.String()+"`", "a unit stands directly behind its number")
+		}
+	}
+	if f := g.top(); f.kind == '[' || f.kind == '{' || f.kind == 'c' {
+		return true, g.fail(diag.BadExpression, t, t, "write `"+prev.Text+", "+t.Text+"`", "a comma is missing between `%s` and `%s`", prev.Text, t.Text)
 	}
 	return true, g.fail(diag.BadExpression, t, t, "", "an operator is missing between `%s` and `%s`", prev.Text, t.Text)
 }

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -63,8 +64,13 @@ func parse(src *diag.Source, from, to, depth int) (*parsed, []diag.Diagnostic) {
 	if n := len(p.toks); n > 0 {
 		p.from, p.to = p.toks[0].Off, p.toks[n-1].Stop()
 	}
-	if len(list.Diags) > 0 {
-		return p, list.Diags
+	diags := slices.DeleteFunc(list.Diags, func(d diag.Diagnostic) bool { // a comment of another language: the file's scan reports it
+		return depth == 0 && slices.ContainsFunc(list.All, func(t token.Token) bool {
+			return t.Kind == token.Comment && t.Off == d.Span.Start.Offset
+		})
+	})
+	if len(diags) > 0 {
+		return p, diags
 	}
 	if len(p.toks) == 0 {
 		return p, []diag.Diagnostic{diag.Errorf(diag.BadExpression, src.Span(from, to), "an expression is missing here")}

@@ -63,7 +63,11 @@ func (l *linter) ignores() (list []*ignore, bad []diag.Diagnostic) {
 		at := l.src.Span(from, from+len(name))
 		if !slices.Contains(diag.LintNames(), name) {
 			d := diag.Warningf(diag.IgnoresWrong, at, "there is no warning `%s`", name)
-			if near, ok := diag.Nearest(name, diag.LintNames()); ok {
+			if lint := diag.Code(name).Lint(); lint != "" {
+				d = diag.Warningf(diag.IgnoresWrong, at, "a warning is ignored by its name, not by its code").WithHint("write `// lint:ignore %s …`", lint)
+			} else if strings.Contains(name, ",") {
+				d = d.WithHint("name one, and write a line for each: `// lint:ignore NAME reason`")
+			} else if near, ok := diag.Nearest(name, diag.LintNames()); ok {
 				d = d.WithHint("did you mean `%s`?", near)
 			} else {
 				d = d.WithHint("`chaos explain` lists them")

@@ -253,6 +253,9 @@ func (p *parser) percent(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Diagnostic{}, false
 	}
 	at := p.pos.span(p.toks[k-2].Off, p.toks[k-1].Stop())
+	if ratio := p.toks[k-2].Text + "%"; p.src.Slice(at) == ratio && k < e { // tolerate 5%because
+		return diag.Errorf(diag.BadNumber, at, "a blank is missing behind `%s`", ratio).WithHint("write `%s %s`", ratio, short(p.toks[k])), true
+	}
 	return diag.Errorf(diag.BadNumber, at, "a unit stands directly behind its number").WithHint("write `%s%%`", p.toks[k-2].Text), true
 }
 
@@ -501,7 +504,7 @@ func (p *parser) noStatement(i, e int) diag.Diagnostic {
 	switch {
 	case t.Is("{"):
 		return diag.Errorf(diag.Unexpected, p.span(t), "this block has no name").WithHint("blocks start with a word: `steady {`, `inject {`, `do {`")
-	case (t.Is("/") || t.Is("-") || t.Is("<")) && i+1 < e && p.toks[i+1].Off == t.Stop() && p.toks[i+1].Kind == token.Op:
+	case (t.Is("-") || t.Is("<")) && i+1 < e && p.toks[i+1].Off == t.Stop() && p.toks[i+1].Kind == token.Op:
 		return diag.Errorf(diag.BadCharacter, p.pos.span(t.Off, p.toks[i+1].Stop()), "this starts no comment").WithHint("comments start with `//` and end with their line")
 	case t.Kind == token.String:
 		return diag.Errorf(diag.Unexpected, at, "a string alone says nothing").WithHint("comments start with `//`")

@@ -35,6 +35,10 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 	if d, ok := p.comma(i, e, k); ok {
 		return d, true
 	}
+	if before.Kind == token.String && touch && (at.Kind == token.Name || at.Kind == token.Number || at.Kind == token.String) { // "sum(up{job="api"})"
+		return diag.Errorf(diag.BadString, p.pos.span(before.Stop()-1, before.Stop()), "this quote ends the string").
+			WithHint("%s", token.QuoteHint(before)), true
+	}
 	switch {
 	case at.Is("#") && operandEnd(before):
 		return diag.Errorf(diag.BadCharacter, p.span(at), "`#` starts no comment here").WithHint("comments start with `//`"), true

@@ -36,7 +36,7 @@ func Load(path string) (*diag.Source, []diag.Diagnostic) {
 	defer f.Close()
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return fail(diag.BadFile, "name the script in it", "`"+path+"` is a directory")
+			return fail(diag.BadFile, "name a file in it", "`"+path+"` is a directory")
 		}
 		if info.Mode().IsRegular() && info.Size() > MaxSize {
 			return fail(diag.BadFile, "a script may have up to 10MiB", "`"+path+"` is too large for a script: it has "+value.SizeOf(float64(info.Size())).Short())

@@ -58,6 +58,10 @@ func Parse(src *diag.Source) (*File, []diag.Diagnostic) {
 		}
 		return p.file, p.diags
 	}
+	if d, ok := foreignFile(src, list.Tokens); ok {
+		p.file.Incomplete = true
+		return p.file, []diag.Diagnostic{d}
+	}
 	p.toks = p.balance(list.Tokens)
 	p.partners()
 	p.parse()

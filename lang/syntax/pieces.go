@@ -334,7 +334,7 @@ func (p *parser) names(i, e int) {
 	for k := i; k+1 < e; k++ {
 		t, next := p.toks[k], p.toks[k+1]
 		if next.Kind != token.Name {
-			if t.Is("use") && next.Kind == token.String {
+			if (t.Is("use") || t.Is("import") || t.Is("from")) && next.Kind == token.String {
 				if path, _ := Unquote(next.Text); path != "" {
 					p.file.Assumed[segment(path)] = true
 				}
@@ -348,6 +348,17 @@ func (p *parser) names(i, e int) {
 		switch {
 		case t.Is("as"), first && (t.Is("let") || t.Is("param") || t.Is("probe") || t.Is("action") || t.Is("repeat")):
 			p.file.Assumed[next.Text] = true
+			for d := k + 2; d+1 < e && p.toks[d].Is("-") && p.toks[d+1].Kind == token.Name; d += 2 { // my-home
+				if word := p.toks[d+1].Text; !token.Reserved[word] {
+					p.file.Assumed[word] = true
+				}
+			}
+		case first && t.Is("use"): // std/web without quotes, or web from "std/web"
+			for _, word := range p.toks[k+1 : e] {
+				if word.Kind == token.Name {
+					p.file.Assumed[word.Text] = true
+				}
+			}
 		case first && t.Kind == token.Name && k+2 < e && p.toks[k+2].Is("="): // a misspelt `let`
 			p.file.Assumed[next.Text] = true
 		}

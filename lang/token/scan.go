@@ -87,9 +87,14 @@ func (s *scanner) run(from int) {
 		case strings.HasPrefix(s.text[s.pos:], "//"):
 			s.toLineEnd()
 			s.emit(Comment, start)
+		case strings.HasPrefix(s.text[s.pos:], "/*"):
+			s.blockComment(start)
 		case isLetter(c):
 			for s.pos < len(s.text) && (isLetter(s.text[s.pos]) || isDigit(s.text[s.pos])) {
 				s.pos++
+			}
+			if s.bareURL(start) {
+				continue
 			}
 			s.emit(Name, start)
 		case isDigit(c):
@@ -133,6 +138,58 @@ func (s *scanner) toLineEnd() {
 	if s.pos > 0 && s.text[s.pos-1] == '\r' {
 		s.pos--
 	}
+}
+
+// schemes are those of the URLs that people write without quotes.
+var schemes = map[string]bool{"http": true, "https": true, "ftp": true, "ws": true, "wss": true, "tcp": true, "file": true}
+
+// bareURL scans a URL without quotes, of which `//` would make a comment that takes the closing bracket along.
+func (s *scanner) bareURL(start int) bool {
+	if !schemes[s.text[start:s.pos]] || !strings.HasPrefix(s.text[s.pos:], "://") || s.foreignLine() {
+		return false
+	}
+	holes := 0
+	end := s.pos + strings.IndexFunc(s.text[s.pos:]+"\n", func(r rune) bool {
+		switch r {
+		case '{':
+			holes++
+		case '}':
+			holes--
+		}
+		return holes < 0 || unicode.IsSpace(r) || strings.ContainsRune("\"'`,;)]", r)
+	})
+	if end == s.pos+len("://") {
+		return false
+	}
+	s.pos = end
+	s.fail(diag.BadString, start, "write `\""+s.text[start:end]+"\"`", "a URL stands in quotes")
+	s.emit(Error, start)
+	return true
+}
+
+// foreignLine tells that a value cannot stand here, as in `curl http://…` and `export BASE=http://…` of a shell.
+func (s *scanner) foreignLine() bool {
+	n := len(s.all)
+	if n == 0 || s.all[n-1].Kind == Name {
+		return n == 0 || s.all[n-1].Text != "use"
+	}
+	return n > 2 && s.all[n-1].Is("=") && s.all[n-3].Is("export")
+}
+
+// blockComment scans a comment of other languages to its end, wherever that is, so that its text is not taken for statements.
+func (s *scanner) blockComment(start int) {
+	s.pos = start + len("/*")
+	kind := Error
+	if s.statementStart() {
+		kind = Comment
+	}
+	s.fail(diag.BadCharacter, start, "comments start with `//` and end with their line", "`/*` starts no comment here")
+	if i := strings.Index(s.text[s.pos:], "*/"); i >= 0 {
+		s.pos += i + len("*/")
+	} else {
+		s.toLineEnd()
+	}
+	s.emit(kind, start)
 }
 
 func isLetter(c byte) bool { return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
@@ -482,6 +539,8 @@ func (s *scanner) operator(start int) {
 	switch {
 	case r < 0x20 || r == utf8.RuneError || r == 0x7f:
 		s.fail(diag.BadCharacter, start, hint, "a control character cannot stand here")
+	case hint == "" && (unicode.IsSpace(r) || !unicode.IsGraphic(r)): // a zero-width space from a chat or a web page
+		s.fail(diag.BadCharacter, start, "it came along with what was pasted: remove it, or write a plain space", "a character that is not seen stands here, U+%04X", r)
 	case unicode.IsLetter(r):
 		s.fail(diag.BadCharacter, start, "names are made of a-z, A-Z, 0-9 and _", "`%s` cannot stand here", s.text[start:s.pos])
 	default:

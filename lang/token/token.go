@@ -3,6 +3,8 @@
 package token
 
 import (
+	"strings"
+
 	"chaos/lang/diag"
 )
 
@@ -74,4 +76,12 @@ type List struct {
 	Tokens []Token // with Comment tokens left out; the last is EOF
 	All    []Token // every token, comments too, without implied Ends: for the formatter and for help texts
 	Diags  []diag.Diagnostic
+}
+
+// QuoteHint says how a text is written that has the quotes of the string t in it.
+func QuoteHint(t Token) string {
+	if strings.HasPrefix(t.Text, "'") {
+		return "a text with `'` in it stands in other quotes: \"…\""
+	}
+	return "a text with quotes in it stands in other ones: '…', or write them `\\\"`"
 }

@@ -1,6 +1,11 @@
 package token
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"chaos/lang/value"
+)
 
 // unitWords are how people write units elsewhere, and the suffix here.
 var unitWords = func() map[string]string {
@@ -20,8 +25,17 @@ var unitWords = func() map[string]string {
 	return out
 }()
 
-// UnitWord is the suffix that a word most likely stands for, such as `s` for `seconds`.
+// UnitWord is the suffix that a word most likely stands for, such as `s` for `seconds`. `MBps` are bytes, `Mbps` bits.
 func UnitWord(word string) (suffix string, ok bool) {
+	if size, bytes := strings.CutSuffix(word, "Bps"); bytes {
+		if size == "K" {
+			size = "k"
+		}
+		suffix = size + "B/s"
+		if slices.Contains(value.Suffixes(), suffix) {
+			return suffix, true
+		}
+	}
 	suffix, ok = unitWords[strings.ToLower(word)]
 	return suffix, ok
 }

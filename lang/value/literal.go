@@ -1,6 +1,7 @@
 package value
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -107,7 +108,10 @@ func ParseNumber(text string) (Value, error) {
 		s = s[end:]
 		if suffix == "" {
 			f, err := strconv.ParseFloat(digits, 64)
-			if err != nil || !first || math.IsInf(f, 0) {
+			if first && errors.Is(err, strconv.ErrRange) {
+				return Value{}, fmt.Errorf("`%s` is out of range", text)
+			}
+			if err != nil || !first {
 				return Value{}, fmt.Errorf("`%s` is no number", text)
 			}
 			return NumberOf(sign * f), nil
@@ -132,6 +136,9 @@ func ParseNumber(text string) (Value, error) {
 			f = math.Round(f) // whole nanoseconds
 		}
 		total += f
+		if kind == Duration && total >= math.MaxInt64 {
+			return Value{}, fmt.Errorf("`%s` is out of range: no duration is longer than 292 years", text)
+		}
 		if s == "" {
 			return Value{T: Of(kind), V: sign * total}, nil
 		}

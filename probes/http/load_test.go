@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -692,4 +693,15 @@ func BenchmarkClosedModel(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What a script may compare with 0 has to be findable, so the field's help names every reason.
+func TestTheHelpNamesEveryReason(t *testing.T) {
+	field, _ := reflect.TypeFor[LoadSample]().FieldByName("Failures")
+	help := field.Tag.Get("help")
+	for _, reason := range knownReasons {
+		if !strings.Contains(help, reason) {
+			t.Errorf("%q is missing in: %s", reason, help)
+		}
+	}
 }

@@ -34,7 +34,7 @@ type LoadSample struct {
 	P99        *time.Duration `chaos:"p99" help:"99th percentile of the latency"`
 	Max        *time.Duration `chaos:"max" help:"largest latency"`
 	Status     map[string]int `chaos:"status" help:"answers by status code, as in status[\"500\"]; a code that did not come is 0"`
-	Failures   map[string]int `chaos:"failures" help:"errors by reason, as in failures[\"connection refused\"] or failures[\"status 503\"]; together they are errors; what has another name is 0 when it did not come, beyond 32 reasons the rest is other"`
+	Failures   map[string]int `chaos:"failures" help:"errors by reason, as in failures[\"connection refused\"]; together they are errors. 0 when they did not come: no answer in time, no such host, connection refused, connection reset, closed before the answer, no route, no free local port, too many open files, not permitted, certificate not trusted, TLS failed, not HTTP, not HTTP/2, stream reset, too many redirects. Absent until they come: those by status, such as status 503, and what has no name here; beyond 32 of these the rest is other"`
 }
 
 var loadType = func() *value.Type {

@@ -36,6 +36,9 @@ func ReadFile(path string) (map[string]string, error) {
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSuffix(lines.Text(), "\r")
+		if n == 1 {
+			line = strings.TrimPrefix(line, "\ufeff") // a byte order mark, as some editors write it
+		}
 		if s := strings.TrimSpace(line); s == "" || s[0] == '#' {
 			continue
 		}
@@ -43,6 +46,9 @@ func ReadFile(path string) (map[string]string, error) {
 		name = strings.TrimSpace(name)
 		if !ok || name == "" {
 			return nil, fmt.Errorf("%s:%d: write NAME=VALUE", path, n) // never the line itself
+		}
+		if strings.ContainsAny(name, " \t") {
+			return nil, fmt.Errorf("%s:%d: write NAME=VALUE, without `export` or other words before the name", path, n)
 		}
 		if _, twice := out[name]; twice {
 			return nil, fmt.Errorf("%s:%d: %s stands here a second time", path, n, name)

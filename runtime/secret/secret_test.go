@@ -18,10 +18,14 @@ func TestReadFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("# comment\n\nA=x=y \r\n B = z\n", 0o600)
+	write("\ufeff# comment\n\nA=x=y \r\n B = z\n", 0o600)
 	got, err := ReadFile(path)
 	if err != nil || len(got) != 2 || got["A"] != "x=y " || got["B"] != " z" {
 		t.Errorf("%q, %v", got, err)
+	}
+	write("\ufeffA=x\n", 0o600)
+	if got, err := ReadFile(path); err != nil || got["A"] != "x" {
+		t.Errorf("behind a byte order mark: %q, %v", got, err)
 	}
 	for _, c := range []struct {
 		text string
@@ -31,6 +35,8 @@ func TestReadFile(t *testing.T) {
 		{"A=x\n", 0o640, "chmod 600"},
 		{"A=x\n", 0o604, "may be read by others (mode 0604)"},
 		{"A=x\nhunter2\n", 0o600, ":2: write NAME=VALUE"},
+		{"export A=hunter2\n", 0o600, ":1: write NAME=VALUE, without `export`"},
+		{"export A=hunter2\n", 0o600, ":1: write NAME=VALUE, without `export`"},
 		{"A=x\nA=y\n", 0o600, ":2: A stands here a second time"},
 	} {
 		write(c.text, c.mode)

@@ -322,7 +322,7 @@ func (r *REPL) bind(c *checked) (*check.Bound, bool) {
 	if given.File != nil {
 		file := *given.File
 		file.Ignore = func(name string) bool { return !declared(name) }
-		given.File, sources = &file, append(slices.Clone(sources), file.Text())
+		given.File, sources = &file, append(slices.Clone(sources), file.Shown(params))
 	}
 	bound, ds := check.Bind(c.script, params, given)
 	for i := range ds {

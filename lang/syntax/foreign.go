@@ -1,0 +1,37 @@
+package syntax
+
+import (
+	"chaos/lang/diag"
+	"chaos/lang/token"
+)
+
+// foreignFile knows a file that is no script at all, but YAML or JSON, as experiments of other tools are: one message says
+// so, instead of one for each of its lines.
+func foreignFile(src *diag.Source, toks []token.Token) (diag.Diagnostic, bool) {
+	start, depth, keys := true, 0, 0
+	for i, t := range toks {
+		next := toks[min(i+1, len(toks)-1)]
+		switch {
+		case start && depth == 0 && usage[t.Text] != "" && !next.Is("-"): // not `steady-state-hypothesis:`
+			return diag.Diagnostic{}, false
+		case start && depth == 0 && next.Is(":") && t.Kind == token.Name:
+			keys++
+		case t.Is("{"), t.Is("["), t.Is("("):
+			depth++
+		case t.Is("}"), t.Is("]"), t.Is(")"):
+			depth--
+		}
+		start = t.Kind == token.End
+	}
+	what := ""
+	switch {
+	case len(toks) > 2 && toks[0].Is("{") && toks[1].Kind == token.String && toks[2].Is(":"):
+		what = "JSON"
+	case keys > 1:
+		what = "YAML"
+	default:
+		return diag.Diagnostic{}, false
+	}
+	return diag.Errorf(diag.Unexpected, src.Span(toks[0].Off, toks[0].Stop()), "this is %s, and no script", what).
+		WithHint("a script starts with `experiment \"what must hold\" { … }`"), true
+}
