@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"chaos/actions"
@@ -138,7 +139,7 @@ func inject(ctx context.Context, in runArgs, s command.Spec, kids children, id s
 		return f, refusal(in.Command, r)
 	}
 	f.Result = value.EncodeAs(resultType, Result{ExitCode: r.Code, Stdout: r.Stdout, Stderr: r.Stderr})
-	f.Note = fmt.Sprintf("exit code %d", r.Code) + f.Note // and no Effect: what the command did cannot be seen from here
+	f.Note = "exit code " + strconv.Itoa(r.Code) + f.Note // and no Effect: what the command did cannot be seen from here
 	return f, nil
 }
 
