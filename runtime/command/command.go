@@ -281,7 +281,7 @@ func (s Spec) environ() []string {
 		name, _, _ := strings.Cut(entry, "=")
 		return name == oomBefore || slices.ContainsFunc(more, func(m string) bool { return strings.HasPrefix(m, name) && m[len(name)] == '=' })
 	}
-	return append(slices.DeleteFunc(os.Environ(), replaced), more...)
+	return slices.Concat(slices.DeleteFunc(os.Environ(), replaced), more)
 }
 
 // reap waits for a child that has ended.
