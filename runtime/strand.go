@@ -46,7 +46,6 @@ func (x *experiment) strand(ctx context.Context, phase event.Phase, body func(*s
 		return err
 	case <-ctx.Done():
 	}
-	told := time.Now()
 	t := time.NewTimer(actGrace)
 	defer t.Stop()
 	for {
@@ -55,7 +54,7 @@ func (x *experiment) strand(ctx context.Context, phase event.Phase, body func(*s
 			return err
 		case <-t.C:
 		}
-		if a, ok := s.leave(told); ok {
+		if a, ok := s.leave(); ok {
 			return x.giveUp(s, a)
 		}
 		t.Reset(actGrace) // it is undoing, and that has limits of its own
@@ -63,10 +62,10 @@ func (x *experiment) strand(ctx context.Context, phase event.Phase, body func(*s
 }
 
 // leave gives an act up that has had its time.
-func (s *strand) leave(told time.Time) (*acting, bool) {
+func (s *strand) leave() (*acting, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.acting; a != nil && time.Since(a.began) >= actGrace && time.Since(told) >= actGrace {
+	if a := s.acting; a != nil && time.Since(a.began) >= actGrace {
 		s.left = true
 		return a, true
 	}
