@@ -229,8 +229,10 @@ func (b *board) env(v *vars, since time.Time) expr.Env {
 			return value.NoData("`%s` was never reached", path[0])
 		}
 		switch {
-		case p.latest == nil || p.latest.start.Before(since):
+		case p.latest == nil:
 			return value.NoData("`%s` has no sample yet", path[0])
+		case p.latest.start.Before(since):
+			return value.NoData("`%s` has no new sample yet", path[0])
 		case now.Sub(p.latest.start) > 3*p.period+p.timeout:
 			return value.NoData("the latest sample of `%s` is %s old", path[0], value.DurationOf(now.Sub(p.latest.start)).Short())
 		}
