@@ -208,13 +208,17 @@ func TestAKilledRunLeavesTheTerminalUsable(t *testing.T) {
 func TestWhatIsTypedLeavesNoStaleLines(t *testing.T) {
 	for _, height := range []int{24, 60} { // the board stands on the last line, and above it
 		size := live.Size{Width: 80, Height: height}
-		w := watch(t, size, lively(t, `    wait 2s`))
-		w.wait("· wait 2s")
+		w := watch(t, size, lively(t, `    wait 5s`))
+		w.wait("· wait 5s")
+		lines := 0
 		for _, keys := range []string{"\r", "\r", "\r", "ls -l\r", "\x04", "\r", "not yet"} {
 			w.keys.WriteString(keys)
-			time.Sleep(20 * time.Millisecond)
+			if strings.HasSuffix(keys, "\r") { // several at once would count as one
+				lines += len(keys)
+				waitFor(t, keys, func() bool { return queued(t, w.keys) >= lines })
+				w.frames(2)
+			}
 		}
-		w.frames(3)
 		w.look()
 		if n := strings.Count(w.term.Text(), "deadline in"); n != 1 {
 			t.Errorf("%d rules of a board:\n%s", n, w.term.Text())

@@ -134,12 +134,13 @@ func (s *Screen) animate() {
 	for last := time.Now(); ; last = time.Now() {
 		select {
 		case <-tick.C:
-			// After a Ctrl-Z the shell has written below the board. What wakes us comes beside the tick that was missed.
+			// After a Ctrl-Z the shell has written below the board. What wakes us comes beside the tick that was missed, and on a
+			// busy machine, which misses ticks as well, some time after it.
 			if time.Since(last) > 2*frame {
 				select {
 				case <-continued:
 					s.forget()
-				case <-time.After(frame / 2):
+				case <-time.After(5 * frame):
 				}
 			}
 			s.frame()
