@@ -211,7 +211,7 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	}
 	defer in.close()
 	// With the system call instead of os/exec, which reads an environment into a map first and asks of each file what can be
-	// done with it. Before Linux 5.4 there is no pidfd.
+	// done with it. See noPidfd.
 	pidfd := -1
 	start := time.Now()
 	pid, _, err := syscall.StartProcess(s.Path, append([]string{s.Command}, s.Args...), &syscall.ProcAttr{

@@ -55,20 +55,18 @@ func closeFD(fd *int) {
 // open tells that somebody may still write.
 func (o *output) open() bool { return o.ours != [2]int{-1, -1} }
 
-// noPidfd is how often a process is looked at that was started without a pidfd: before Linux 5.4, or where they are forbidden.
+// noPidfd is how often a process is looked at whose pidfd does not tell: before Linux 5.2 there is none, and before 5.3 it is
+// always ready (pidfd_open(2)).
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped. Until then we can write, too: a child that
 // exits closes its ends a moment before it is dead, and to be woken for that as well costs a twentieth of a short command.
 func (o *output) readUntilExit(pid, pidfd int) {
 	defer o.closeTheirs()
-	if pidfd < 0 {
-		for !hasExited(pid) {
-			o.read(-1, noPidfd)
-		}
-		return
+	for pidfd >= 0 && !o.read(pidfd, -1) {
 	}
-	for !o.read(pidfd, -1) {
+	for !hasExited(pid) {
+		o.read(-1, noPidfd)
 	}
 }
 
