@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"chaos/actions"
@@ -29,6 +30,7 @@ type fault struct {
 	last    func() (actions.Effect, string)
 	records []record
 	applied time.Time
+	undone  chan struct{} // closed when it is, for the act of a step that was given up; else nil
 }
 
 type record struct {
@@ -44,17 +46,13 @@ type ledger struct {
 	text  string
 	lasts time.Duration // the step's `for`, 0 without one
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held until a record is written, so that nobody undoes it before
 	records []record
-	closed  bool
+	closed  atomic.Bool
 }
 
 // close refuses what comes from an act that was given up: nobody would undo it.
-func (l *ledger) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-}
+func (l *ledger) close() { l.closed.Store(true) }
 
 var errGivenUp = errors.New("the step was given up, so nothing more may be injected")
 
@@ -67,17 +65,14 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := l.x.run.nextUndo()
-	// The record counts from the moment it may be on disk, even if the sync fails half way.
 	l.mu.Lock()
-	closed := l.closed
-	if !closed {
-		l.records = append(l.records, record{id: id, step: l.step, undo: u})
-	}
-	l.mu.Unlock()
-	if closed {
+	defer l.mu.Unlock()
+	if l.closed.Load() {
 		return "", errGivenUp
 	}
+	id := l.x.run.nextUndo()
+	// The record counts from the moment it may be on disk, even if the sync fails half way.
+	l.records = append(l.records, record{id: id, step: l.step, undo: u})
 	sealed, err := l.x.run.seal(id, raw)
 	if err == nil {
 		err = l.x.stream.EmitSync(event.UndoIntended{ID: id, Step: l.step, Text: l.text, Record: raw, Sealed: sealed})
@@ -89,6 +84,9 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 	if err := l.x.run.intend(open, l.x.env.Dir, l.x.dueIn(l.lasts)); err != nil {
 		return "", fmt.Errorf("there is no guardian to undo this if we die, so nothing may be injected: %w", err)
 	}
+	if l.closed.Load() { // meanwhile, by a disk that hangs: what is undone now must not be done after that
+		return "", errGivenUp
+	}
 	return id, nil
 }
 
@@ -97,7 +95,7 @@ func (l *ledger) Intend(u actions.Undo) (string, error) {
 func (l *ledger) Reuse(kind string) (id string, u actions.Undo, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lasts > 0 || l.closed {
+	if l.lasts > 0 || l.closed.Load() {
 		return "", u, false
 	}
 	r, ok := l.x.takeSpare(kind)
@@ -109,6 +107,11 @@ func (l *ledger) Reuse(kind string) (id string, u actions.Undo, ok bool) {
 
 // Applied marks a record. It is not synced: an intended record counts as possibly applied anyway.
 func (l *ledger) Applied(id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed.Load() {
+		return errGivenUp
+	}
 	l.x.stream.Emit(event.UndoState{ID: id, Step: l.step, State: "applied"})
 	return nil
 }
@@ -175,6 +178,9 @@ func (x *experiment) undoScope(s *scope, phase event.Phase) error {
 func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	x.undoing.add(f)
 	defer x.undoing.remove(f)
+	if f.undone != nil {
+		defer close(f.undone)
+	}
 	begun := time.Now()
 	x.lastLook(f)
 	var failed []string
@@ -199,6 +205,24 @@ func (x *experiment) undoFault(f *fault, phase event.Phase) bool {
 	}
 	x.stream.Emit(ev)
 	return ev.OK
+}
+
+// undoLate undoes once more what an act did that came back after its step was given up. It says nothing: that the act may
+// still do something is said already, and the run may be over.
+func (x *experiment) undoLate(f *fault, hold io.Closer) {
+	if f.phase == event.Rollback { // its steps are final
+		return
+	}
+	if hold != nil {
+		_ = undo.Bounded(undo.Limit, func(context.Context) error { return hold.Close() })
+	}
+	if len(f.records) == 0 { // then it is in no scope
+		return
+	}
+	<-f.undone
+	for _, r := range slices.Backward(f.records) {
+		_, _ = undo.Revert(x.reg.Actions, x.env, r.undo)
+	}
 }
 
 // lastLook asks what became of a fault before it is undone: one that ended by itself did not last as long as was claimed.

@@ -396,14 +396,16 @@ func (x *experiment) step(ctx context.Context, b block, s *check.Step) error {
 	}
 	led := &ledger{x: x, step: id, text: s.Text, lasts: lasts}
 	var got actions.Fault
+	var f *fault
 	err = b.act(&acting{text: s.Text, lost: func(err error) error {
 		led.close()
-		x.leaves(b, s, plan, led, actions.Fault{}, err)
+		f = x.leaves(b, s, plan, led, actions.Fault{}, err)
+		f.undone = make(chan struct{})
 		return fail(err, true)
-	}}, func() error {
+	}, late: func() { x.undoLate(f, got.Hold) }}, func() error {
 		return guardPanic(s.Call.Spec.Name, func() (err error) { got, err = plan.Inject(ctx, led); return err })
 	})
-	f := x.leaves(b, s, plan, led, got, err)
+	f = x.leaves(b, s, plan, led, got, err)
 	if err != nil {
 		return fail(err, true)
 	}

@@ -26,6 +26,7 @@ type strand struct {
 	scopes []*scope // that end on this strand, the innermost last
 	acting *acting  // nil between acts
 	left   bool
+	ended  chan struct{} // closed when who left it has ended its step
 }
 
 // acting is an act that has begun and has not returned.
@@ -33,12 +34,13 @@ type acting struct {
 	text  string
 	began time.Time
 	lost  func(error) error // ends the step without it
+	late  func()            // for when it returns after that
 }
 
 // strand runs body on a strand and returns its error. It returns when body does, or when an act in it has been given up.
 // Acts are cancelled by ctx, or by one that ends with it.
 func (x *experiment) strand(ctx context.Context, phase event.Phase, body func(*strand) error) error {
-	s := &strand{phase: phase}
+	s := &strand{phase: phase, ended: make(chan struct{})}
 	done := make(chan error, 1)
 	go func() { done <- guardPanic("chaos", func() error { return body(s) }) }()
 	select {
@@ -77,6 +79,7 @@ func (x *experiment) giveUp(s *strand, a *acting) error {
 	why := fmt.Sprintf("it did not stop within %s", short(actGrace))
 	x.left(event.Left{Text: a.text, Error: why + ", so it may still act"})
 	err := a.lost(errors.New(why))
+	close(s.ended)
 	for _, scope := range slices.Backward(s.scopes) {
 		x.undoScope(scope, s.phase)
 	}
@@ -95,6 +98,8 @@ func (s *strand) act(a *acting, f func() error) error {
 	left := s.left
 	s.mu.Unlock()
 	if left {
+		<-s.ended
+		a.late()
 		runtime.Goexit()
 	}
 	return err

@@ -1,16 +1,19 @@
 package runtime
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"chaos/actions"
 	"chaos/runtime/event"
 )
 
 // An act that does not stop when it is told to is given up after a while: everything that was around it is undone all the
-// same, in the same order, and when it comes back later it neither goes on with the script nor may intend anything more.
+// same, in the same order, and when it comes back later it neither goes on with the script nor may intend anything more. What it
+// did after it was undone is undone again.
 func TestAnActThatDoesNotStop(t *testing.T) {
 	refused := "c: " + errGivenUp.Error()
 	for _, c := range []struct {
@@ -19,16 +22,18 @@ func TestAnActThatDoesNotStop(t *testing.T) {
 		late         []string // when it comes back
 	}{
 		{"in inject", calm + `inject { fake.break("a"); fake.break("c", act: "stuck"); fake.destroy("b") }; rollback { fake.repair("b") }`,
-			[]string{"0s broke a", "11s undoing c", "11s undoing a", "11s repaired b"}, []string{refused}},
+			[]string{"0s broke a", "11s undoing c", "11s undoing a", "11s repaired b"}, []string{refused, "undoing c"}},
+		{"and comes through later", calm + `inject { fake.break("a"); fake.break("c", act: "deaf") }`,
+			[]string{"0s broke a", "11s undoing c", "11s undoing a"}, []string{"broke c", "let go of c", "undoing c"}},
 		{"in setup", calm + `setup { fake.break("a"); fake.break("c", act: "stuck") }; inject { fake.destroy("b") }`,
-			[]string{"0s broke a", "11s undoing c", "11s undoing a"}, []string{refused}},
+			[]string{"0s broke a", "11s undoing c", "11s undoing a"}, []string{refused, "undoing c"}},
 		{"in nested blocks", calm + `inject { repeat 2 { fake.break("a"); do "deep" { fake.break("b"); when true { fake.break("c", act: "stuck") } } } }`,
-			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused}},
+			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused, "undoing c"}},
 		{"in an action of the script, held for a time", `action both(x: string) { fake.break(x); fake.break("c", act: "stuck") }
 			experiment "test" { probe sure = fake.pattern("1"); ` + calm + `inject { fake.break("a"); both("b") for 1m } }`,
-			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused}},
+			[]string{"0s broke a", "0s broke b", "11s undoing c", "11s undoing b", "11s undoing a"}, []string{refused, "undoing c"}},
 		{"in one branch of several: the others are undone at once", calm + `inject { fake.break("a"); parallel { fake.break("c", act: "stuck"); do { fake.break("b"); wait 1m } } }`,
-			[]string{"0s broke a", "0s broke b", "1s undoing b", "11s undoing c", "11s undoing a"}, []string{refused}},
+			[]string{"0s broke a", "0s broke b", "1s undoing b", "11s undoing c", "11s undoing a"}, []string{refused, "undoing c"}},
 		{"in rollback, whose time is up after 5 minutes", calm + `inject { fake.break("a") }; rollback { fake.repair("stuck"); fake.repair("b") }`,
 			[]string{"0s broke a", "0s undoing a"}, []string{"repaired stuck"}},
 	} {
@@ -52,7 +57,8 @@ func TestAnActThatDoesNotStop(t *testing.T) {
 				s.let()
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if got := s.log[happened:]; len(got) != len(c.late) || !strings.HasSuffix(got[0], c.late[0]) {
+				got := s.log[happened:]
+				if !slices.EqualFunc(got, c.late, strings.HasSuffix) || !s.get("c") {
 					t.Errorf("when it came back: %q", got)
 				}
 				if len(s.events) != events {
@@ -60,5 +66,33 @@ func TestAnActThatDoesNotStop(t *testing.T) {
 				}
 			}, at(time.Second, interrupt))
 		})
+	}
+}
+
+// A disk that hangs holds a record up for longer than an act has to stop: what is undone meanwhile is not done after that.
+func TestAnActThatIsGivenUpWhileItsRecordIsWritten(t *testing.T) {
+	began, hangs := make(chan struct{}), make(chan struct{})
+	stream := event.NewStream(nil, event.SinkFunc(func(event.Event) { close(began); <-hangs }))
+	led := &ledger{x: &experiment{run: &Run{unguarded: true}, reg: (&world{}).registries(), stream: stream}}
+	answer, taken := make(chan error, 1), make(chan int, 1)
+	go func() {
+		_, err := led.Intend(actions.Undo{Kind: "fake.break"})
+		answer <- err
+	}()
+	<-began
+	led.close()
+	go func() { taken <- len(led.taken()) }()
+	select {
+	case <-taken:
+		t.Error("a record is undone before it is written")
+		taken <- 1
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(hangs)
+	if err := <-answer; err != errGivenUp {
+		t.Errorf("the act goes on: %v", err)
+	}
+	if n := <-taken; n != 1 {
+		t.Errorf("%d records are undone", n)
 	}
 }

@@ -60,7 +60,7 @@ type nameArg struct {
 type breakArgs struct {
 	Name   string `chaos:"name,positional,required" help:"of the switch"`
 	Undo   string `chaos:"undo" default:"ok" help:"what the undo does" enum:"ok fail hang panic stays foreign"`
-	Act    string `chaos:"act" default:"ok" help:"what the act does" enum:"ok fail panic slow late stuck"`
+	Act    string `chaos:"act" default:"ok" help:"what the act does" enum:"ok fail panic slow late stuck deaf"`
 	Effect string `chaos:"effect" default:"yes" help:"what is seen of it; ended: at first yes, then it ends by itself" enum:"yes no unknown hang ended panic"`
 }
 
@@ -170,9 +170,16 @@ func (w *world) registries() Registries {
 						return actions.Fault{}, err
 					}
 				}
+				f := actions.Fault{}
+				if a.Act == "deaf" { // until the test is over, and then it comes through
+					<-w.release
+					f.Hold = closer(func() { w.say("let go of %s", a.Name) })
+				}
 				w.set(a.Name, false)
 				w.say("broke %s", a.Name)
-				l.Applied(id)
+				if err := l.Applied(id); err != nil {
+					return f, err
+				}
 				return actions.Fault{Result: value.StringOf(a.Name), Effect: func(ctx context.Context) (actions.Effect, string) {
 					if a.Effect == "hang" {
 						<-w.release
@@ -227,6 +234,10 @@ func (w *world) registries() Registries {
 	a.AddReverters(&fakeReverter{w})
 	return Registries{Actions: a, Probes: probes.NewRegistry(pattern, switches, stream)}
 }
+
+type closer func()
+
+func (f closer) Close() error { f(); return nil }
 
 type fakeReverter struct{ w *world }
 

@@ -88,6 +88,7 @@ func TestACommandThatFailsIsUndoneOnlyWhereSomethingRuns(t *testing.T) {
 		{name: "a timeout", script: "exec sleep 100", args: args{"timeout": value.DurationOf(100 * time.Millisecond)}, void: []string{childrenKind}},
 		{name: "with an undo of its own", script: "exit 3", args: args{"undo": list("true")}, void: []string{childrenKind}},
 		{name: "it cannot be started", args: args{"dir": value.StringOf("missing")}, void: []string{childrenKind}},
+		{name: "it leaves a process group", script: "timeout 1000 sh -c 'echo $$ > child; exec sleep 1000' >/dev/null 2>&1 & while [ ! -s child ]; do sleep 0.01; done; exit 3", leaves: "`sh` left running: "},
 		{name: "it leaves something", script: "sh -c 'echo $$ > child; exec sleep 1000' & exit 3", leaves: "`sh` left running: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,7 +55,7 @@ type Result struct {
 	Stderr  string
 	Tail    string // the last lines of standard error
 	Elapsed time.Duration
-	Left    bool // something that it started runs on, in its process group or with its output open
+	Left    bool // something that it started may run on; false says that nothing does, but in a session of its own
 }
 
 // TimeoutError tells that a command was ended because its time was up.
@@ -211,7 +212,7 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	}
 	defer in.close()
 	// With the system call instead of os/exec, which reads an environment into a map first and asks of each file what can be
-	// done with it.
+	// done with it. See noPidfd.
 	pidfd := -1
 	start := time.Now()
 	pid, _, err := syscall.StartProcess(s.Path, append([]string{s.Command}, s.Args...), &syscall.ProcAttr{
@@ -252,7 +253,7 @@ func run(ctx context.Context, s Spec) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("`%s` was lost: the machine does not tell how it ended", s.Command)
 	}
-	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) // reaped, so the leader itself counts no more
+	left := out.open() || !errors.Is(unix.Kill(-g.pid, 0), unix.ESRCH) || mayHaveLeft(pid, elapsed) // reaped, so the leader itself counts no more
 	r := Result{Stdout: out.stdout.text(), Stderr: out.stderr.text(), Tail: out.stderr.lastLines(), Elapsed: elapsed, Left: left}
 	if status.Signaled() {
 		r.Code = 128 + int(status.Signal())
@@ -291,6 +292,32 @@ func reap(pid int) (status unix.WaitStatus, err error) {
 			return status, err
 		}
 	}
+}
+
+// mayHaveLeft tells whether a process lives that may be a child of a command which was reaped: one can be in a process group of
+// its own, as timeout(1) and what a shell with `set -m` starts are. Pids are given in order, so only those behind the command's
+// are asked for, which is much cheaper than a look at all.
+func mayHaveLeft(pid int, elapsed time.Duration) bool {
+	const few, short = 1000, time.Second // too few and too short for pids to begin anew and come up to this one again
+
+	fd, err := unix.Open("/proc/sys/kernel/ns_last_pid", unix.O_RDONLY|unix.O_CLOEXEC, 0) // os.ReadFile takes three times as long
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	var text [16]byte
+	n, _ := unix.Read(fd, text[:])
+	last, err := strconv.Atoi(strings.TrimSpace(string(text[:max(n, 0)])))
+	if err != nil || elapsed > short || last < pid || last-pid > few {
+		return true
+	}
+	ours, _ := unix.Getsid(0)
+	for p := pid + 1; p <= last; p++ {
+		if session, err := unix.Getsid(p); err == nil && session == ours {
+			return true
+		}
+	}
+	return false
 }
 
 func startError(s Spec, err error) error {

@@ -55,7 +55,8 @@ func closeFD(fd *int) {
 // open tells that somebody may still write.
 func (o *output) open() bool { return o.ours != [2]int{-1, -1} }
 
-// noPidfd is how often a process is looked at that has no pidfd, or none that can be waited for: before Linux 5.3.
+// noPidfd is how often a process is looked at whose pidfd does not tell: before Linux 5.2 there is none, and before 5.3 it is
+// always ready (pidfd_open(2)).
 const noPidfd = 5 * time.Millisecond
 
 // readUntilExit returns when the child has ended, and leaves it to be reaped. Until then we can write, too: a child that

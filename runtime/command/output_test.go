@@ -34,20 +34,32 @@ func TestAnExitIsSeenWithoutAPidfd(t *testing.T) {
 }
 
 func TestOutputIsReadWithoutAPidfd(t *testing.T) {
-	out, err := openOutput()
+	ready, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.close()
-	pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "echo a; sleep 0.05; echo b >&2"},
-		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, uintptr(out.theirs[0]), uintptr(out.theirs[1])}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out.readUntilExit(pid, -1)
-	out.readFor(drain)
-	if status, err := reap(pid); err != nil || status != 0 || out.stdout.text() != "a\n" || out.stderr.text() != "b\n" || out.open() {
-		t.Errorf("%v, %v, %q, %q", status, err, out.stdout.text(), out.stderr.text())
+	defer ready.Close()
+	for name, pidfd := range map[string]int{"none": -1, "one that is always ready": int(ready.Fd())} {
+		t.Run(name, func(t *testing.T) {
+			out, err := openOutput()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.close()
+			pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "echo a; sleep 0.05; echo b >&2"},
+				&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, uintptr(out.theirs[0]), uintptr(out.theirs[1])}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out.readUntilExit(pid, pidfd)
+			if !hasExited(pid) {
+				t.Error("it runs still")
+			}
+			out.readFor(drain)
+			if status, err := reap(pid); err != nil || status != 0 || out.stdout.text() != "a\n" || out.stderr.text() != "b\n" || out.open() {
+				t.Errorf("%v, %v, %q, %q", status, err, out.stdout.text(), out.stderr.text())
+			}
+		})
 	}
 }
 
