@@ -91,7 +91,7 @@ type prepared struct {
 
 // runScripts checks all files before it runs the first.
 func runScripts(paths []string, f scriptFlags) (code int, err error) {
-	if err := f.selected.valid(); err != nil {
+	if err := f.selected.valid(paths); err != nil {
 		return exitUsage, err
 	}
 	signals := listen()
