@@ -112,9 +112,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 		return exitUsage, err
 	}
 	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
-		f.reports, f.watchers = nil, watcherFlags{}
+		f.reports, f.events, f.watchers = nil, "", watcherFlags{}
 	}
-	if err := f.spares(paths); err != nil {
+	if err := f.spares(slices.Concat(paths, []string{f.file, f.secrets})); err != nil {
 		return exitUsage, err
 	}
 	watchers, err := f.watchers.open(given.Secret)
@@ -135,6 +135,13 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	ready, code, err := prepare(paths, given, f.selected, reg, written, "nothing was started")
 	if err != nil || code != 0 || ready == nil {
 		return code, err
+	}
+	for _, p := range ready {
+		for _, src := range p.script.Sources { // its modules
+			if err := f.spares([]string{src.File}); err != nil {
+				return exitUsage, err
+			}
+		}
 	}
 	out, sinks, done, err := outputs(f)
 	if err != nil {
@@ -337,8 +344,7 @@ func (in *interrupts) stop() {
 }
 
 // spares refuses to write over what the run reads: `--events game-day.chaos` with the script's name forgotten, or mistaken.
-func (f scriptFlags) spares(paths []string) error {
-	read := slices.Concat(paths, []string{f.file, f.secrets})
+func (f scriptFlags) spares(read []string) error {
 	for i, out := range append([]string{f.events}, f.reports...) {
 		at, err := os.Stat(out)
 		if err != nil || !at.Mode().IsRegular() {
