@@ -106,7 +106,7 @@ func (s *Session) newRound(known *vars) {
 	s.x, s.open, s.armed, s.implicit = x, &scope{}, map[string]bool{}, false
 	s.vars = newVars(x.vars)
 	for name, v := range known.m {
-		s.vars.m[name] = v
+		s.vars.set(name, v)
 	}
 	s.entered, s.phase = false, ""
 }
