@@ -94,7 +94,7 @@ func runPlan(out io.Writer, paths []string, f planFlags) (int, error) {
 		return exitUsage, noFormat(f.format, planFormats)
 	}
 	reg := registriesAsking(newAsker(f.script.yes))
-	given, err := outside(f.script)
+	given, err := outside(f.script, paths, reg)
 	if err != nil {
 		return exitUsage, err
 	}

@@ -94,7 +94,7 @@ func bare(root *cobra.Command, code *int) {
 
 // runREPL is the prompt, or what is to be done with piped where standard input is no terminal.
 func runREPL(f replFlags, piped io.Reader) (int, error) {
-	given, err := outside(scriptFlags{params: f.params, file: f.file, secrets: f.secrets})
+	given, err := outside(scriptFlags{params: f.params, file: f.file, secrets: f.secrets}, nil, runtime.Registries{})
 	if err != nil {
 		return exitUsage, err
 	}

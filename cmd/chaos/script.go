@@ -91,14 +91,14 @@ type prepared struct {
 
 // runScripts checks all files before it runs the first.
 func runScripts(paths []string, f scriptFlags) (code int, err error) {
-	if err := f.selected.valid(); err != nil {
+	if err := f.selected.valid(paths); err != nil {
 		return exitUsage, err
 	}
 	signals := listen()
 	defer signals.stop()
 	asker := newAsker(f.yes)
 	reg := registriesAsking(asker)
-	given, err := outside(f)
+	given, err := outside(f, paths, reg)
 	if err != nil {
 		return exitUsage, err
 	}
@@ -112,9 +112,9 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 		return exitUsage, err
 	}
 	if f.selected.list != "" { // listing runs nothing, so there is nothing to report or to watch
-		f.reports, f.watchers = nil, watcherFlags{}
+		f.reports, f.events, f.watchers = nil, "", watcherFlags{}
 	}
-	if err := f.spares(paths); err != nil {
+	if err := f.spares(slices.Concat(paths, []string{f.file, f.secrets})); err != nil {
 		return exitUsage, err
 	}
 	watchers, err := f.watchers.open(given.Secret)
@@ -135,6 +135,13 @@ func runScripts(paths []string, f scriptFlags) (code int, err error) {
 	ready, code, err := prepare(paths, given, f.selected, reg, written, "nothing was started")
 	if err != nil || code != 0 || ready == nil {
 		return code, err
+	}
+	for _, p := range ready {
+		for _, src := range p.script.Sources { // its modules
+			if err := f.spares([]string{src.File}); err != nil {
+				return exitUsage, err
+			}
+		}
 	}
 	out, sinks, done, err := outputs(f)
 	if err != nil {
@@ -202,13 +209,17 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 	if s.list != "" {
 		return nil, code, listScripts(os.Stdout, s.list, scripts)
 	}
+	var params []*check.Param // of all, as the file of parameters is one for all
+	for _, script := range whole {
+		params = append(params, allParams(script)...)
+	}
 	for i, script := range scripts {
 		if len(script.Experiments) == 0 {
 			continue
 		}
 		bound, diags := check.Bind(script, allParams(script), known(given, whole[i], script))
 		if diag.List(diags).HasErrors() {
-			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Shown(allParams(script)))...)
+			refuse(names[i], diags, append(slices.Clone(script.Sources), given.File.Shown(params))...)
 			continue
 		}
 		ready = append(ready, prepared{names[i], script.Source, script, bound})
@@ -333,8 +344,7 @@ func (in *interrupts) stop() {
 }
 
 // spares refuses to write over what the run reads: `--events game-day.chaos` with the script's name forgotten, or mistaken.
-func (f scriptFlags) spares(paths []string) error {
-	read := slices.Concat(paths, []string{f.file, f.secrets})
+func (f scriptFlags) spares(read []string) error {
 	for i, out := range append([]string{f.events}, f.reports...) {
 		at, err := os.Stat(out)
 		if err != nil || !at.Mode().IsRegular() {
@@ -388,7 +398,7 @@ func (j *jsonLines) Event(e event.Event) {
 }
 
 // outside is what the command line and the environment give to a script.
-func outside(f scriptFlags) (g check.Given, err error) {
+func outside(f scriptFlags, paths []string, reg runtime.Registries) (g check.Given, err error) {
 	if g.Flags, err = splitParams(f.params); err != nil {
 		return g, err
 	}
@@ -413,10 +423,24 @@ func outside(f scriptFlags) (g check.Given, err error) {
 		g.File, diags = check.ReadParams(src)
 	}
 	if len(diags) > 0 {
+		if src != nil && mayBeSecret(paths, reg) { // what stands where cannot be told, so none of it is quoted
+			src, diags = nil, []diag.Diagnostic{diag.Errorf(diag.BadParam, diags[0].Span, "this file cannot be read as parameters. It is not quoted: there may be secrets in it")}
+		}
 		show(os.Stderr, diags, src)
 		return g, errors.New("--params: " + f.file + " cannot be used")
 	}
 	return g, nil
+}
+
+// mayBeSecret tells that a script has secret parameters, or may have: it is broken, or comes with what is typed.
+func mayBeSecret(paths []string, reg runtime.Registries) bool {
+	for _, path := range paths {
+		_, script, diags := load(path, reg)
+		if diags.HasErrors() || slices.ContainsFunc(allParams(script), func(p *check.Param) bool { return p.Secret }) {
+			return true
+		}
+	}
+	return len(paths) == 0
 }
 
 func splitParams(list []string) (map[string]string, error) {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -34,7 +37,14 @@ func (s *selection) flags(c *cobra.Command) {
 }
 
 // valid refuses what no script could make right.
-func (s *selection) valid() error {
+func (s *selection) valid(paths []string) error {
+	for _, format := range paths { // a FORMAT behind a blank is taken for a file
+		if s.list == "text" && (format == "text" || format == "json") {
+			if _, err := os.Stat(format); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("--list %s: write --list=%s", format, format)
+			}
+		}
+	}
 	if s.list != "" && s.list != "text" && s.list != "json" {
 		return fmt.Errorf("--list=%s: write --list or --list=json", s.list)
 	}

@@ -30,52 +30,65 @@ type ParamFile struct {
 }
 
 // Shown is the text of the file as messages may quote it: with stars for the values of secret parameters, and where there
-// are any, of names that mean nothing, which may be one misspelt. A file that was not given has none.
+// are any, of names that mean nothing, which may be one misspelt; those that Ignore knows may be anything. A file that was
+// not given has none.
 func (f *ParamFile) Shown(params []*Param) *diag.Source {
 	if f == nil {
 		return nil
 	}
-	known, secrets := map[string]bool{}, false // the value tells that the parameter is secret
+	known, secrets := map[string]bool{}, false // the value tells that the parameter is secret, in one of the scripts
 	for _, p := range params {
-		known[p.Name] = p.Secret
+		known[p.Name] = known[p.Name] || p.Secret
 		secrets = secrets || p.Secret
 	}
-	if !secrets {
-		return f.Source
+	const nextKey = -1
+	hidden := map[diag.Pos]int{} // where stars begin, and the offset at which they end
+	shown := map[diag.Pos]bool{} // where a key stands that may be seen
+	var hide func(g given)
+	hide = func(g given) {
+		end := g.at.End.Offset
+		if end == 0 { // YAML does not tell it, and a text may go on over lines
+			end = nextKey
+		}
+		hidden[diag.Pos{Line: g.at.Start.Line, Col: g.at.Start.Col}] = end
+		for _, inner := range slices.Concat(g.keys, g.items) {
+			hide(inner)
+		}
 	}
-	var hidden []diag.Span
 	var walk func(prefix string, m given)
 	walk = func(prefix string, m given) {
 		for i, k := range m.keys {
+			shown[diag.Pos{Line: k.at.Start.Line, Col: k.at.Start.Col}] = true
 			item, name := m.items[i], prefix+k.text
-			secret, ok := known[name]
-			switch {
-			case ok && !secret:
-			case !ok && item.kind == value.Map:
+			switch secret, ok := known[name]; {
+			case secret:
+				hide(item)
+			case ok:
+			case item.kind == value.Map:
 				walk(name+".", item)
-			default:
-				hidden = append(hidden, item.at)
+			case secrets || f.Ignore != nil && f.Ignore(name):
+				hide(item)
 			}
 		}
 	}
 	walk("", f.root)
-	var shown strings.Builder
-	at := diag.Pos{Line: 1, Col: 1}
+	var text strings.Builder
+	at, end := diag.Pos{Line: 1, Col: 1}, 0
 	for offset, r := range f.Source.Text { // one star for a character, so that the columns stay
-		if r == '\n' {
-			at.Line, at.Col = at.Line+1, 0
-		} else if slices.ContainsFunc(hidden, func(s diag.Span) bool {
-			if s.End.Offset > 0 {
-				return s.Start.Offset <= offset && offset < s.End.Offset
-			}
-			return at.Line == s.Start.Line && at.Col >= s.Start.Col // YAML tells no end: the rest of the line
-		}) {
-			r = '*'
+		if to, ok := hidden[at]; ok {
+			end = to
+		} else if shown[at] {
+			end = 0
 		}
 		at.Col++
-		shown.WriteRune(r)
+		if r == '\n' {
+			at = diag.Pos{Line: at.Line + 1, Col: 1}
+		} else if end == nextKey || offset < end {
+			r = '*'
+		}
+		text.WriteRune(r)
 	}
-	return diag.NewSource(f.Source.File, shown.String())
+	return diag.NewSource(f.Source.File, text.String())
 }
 
 // given is a value as a file writes it.
@@ -172,7 +185,9 @@ func (e entry) as(p *Param) (value.Value, diag.Diagnostic, bool) {
 	switch {
 	case p.Secret:
 		d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and this is none", p.Name, p.Type)
-		d = d.WithHint("write it in quotes")
+		if d = d.WithHint("such as %s", p.Type.Example()); p.Type.Kind == value.String {
+			d.Hint = "write it in quotes"
+		}
 	case want.Kind == value.Number && wrong.kind == value.Number:
 		d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and `%s` is out of range", p.Name, p.Type, wrong.text)
 	case want.Unit():

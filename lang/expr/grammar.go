@@ -323,6 +323,9 @@ func (g *grammar) operator() (bool, *diag.Diagnostic) {
 	case t.Kind == token.Op, t.Kind == token.Name && token.IsWordOp(t.Text):
 		return true, nil
 	}
+	if prev.Is("#") && foreign[t.Text] == "" { // the element of a list here, and a comment in other languages
+		return true, g.fail(diag.BadExpression, t, t, "comments start with `//`", "an operator is missing between `#` and `%s`", t.Text)
+	}
 	if ours, ok := foreign[t.Text]; ok && t.Kind == token.Name {
 		return true, g.fail(diag.BadExpression, t, t, "write `"+ours+"`", "`%s` is no operator", t.Text)
 	}
@@ -342,8 +345,13 @@ func (g *grammar) operator() (bool, *diag.Diagnostic) {
 			return true, g.fail(diag.BadNumber, prev, t, "write `"+v.String()+"`", "a unit stands directly behind its number")
 		}
 	}
-	if f := g.top(); f.kind == '[' || f.kind == '{' || f.kind == 'c' {
-		return true, g.fail(diag.BadExpression, t, t, "write `"+prev.Text+", "+t.Text+"`", "a comma is missing between `%s` and `%s`", prev.Text, t.Text)
+	operator := t.Kind == token.Name && (next.Kind == token.Name || next.Kind == token.Number || next.Kind == token.String) // max(a plus b)
+	if f := g.top(); (f.kind == '[' || f.kind == '{' || f.kind == 'c') && !operator {
+		hint, both := "write `, ` between them", prev.Text+", "+t.Text
+		if brief(both) == both {
+			hint = "write `" + both + "`"
+		}
+		return true, g.fail(diag.BadExpression, t, t, hint, "a comma is missing between `%s` and `%s`", prev.Text, t.Text)
 	}
 	return true, g.fail(diag.BadExpression, t, t, "", "an operator is missing between `%s` and `%s`", prev.Text, t.Text)
 }

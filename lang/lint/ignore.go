@@ -65,6 +65,8 @@ func (l *linter) ignores() (list []*ignore, bad []diag.Diagnostic) {
 			d := diag.Warningf(diag.IgnoresWrong, at, "there is no warning `%s`", name)
 			if lint := diag.Code(name).Lint(); lint != "" {
 				d = diag.Warningf(diag.IgnoresWrong, at, "a warning is ignored by its name, not by its code").WithHint("write `// lint:ignore %s …`", lint)
+			} else if bare := strings.TrimRight(name, ",:"); slices.Contains(diag.LintNames(), bare) && !namesWarning(reason) {
+				d = d.WithHint("write `// lint:ignore %s …`: a blank stands before the reason", bare)
 			} else if strings.Contains(name, ",") {
 				d = d.WithHint("name one, and write a line for each: `// lint:ignore NAME reason`")
 			} else if near, ok := diag.Nearest(name, diag.LintNames()); ok {
@@ -81,6 +83,13 @@ func (l *linter) ignores() (list []*ignore, bad []diag.Diagnostic) {
 		list = append(list, &ignore{name: name, at: at, line: l.target(all, i)})
 	}
 	return list, bad
+}
+
+// namesWarning tells that a text begins with the name of a warning, or its code.
+func namesWarning(text string) bool {
+	word, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	word = strings.TrimRight(word, ",")
+	return slices.Contains(diag.LintNames(), word) || diag.Code(word).Lint() != ""
 }
 
 // target is the line that the comment at i speaks of: its own, or the next one that holds more than a comment.

@@ -324,7 +324,11 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 	case k == i+2 && k < e && p.toks[k].Kind == token.Name && !token.Clauses[p.toks[k].Text]:
 		return diag.Errorf(diag.Unexpected, p.behind(p.toks[i+1]), "`=` is missing behind `%s`", p.toks[i+1].Text).WithHint("write `%s`", usage[first.Text]), true
 	case k == i+2 && k < e && p.toks[k].Is("-") && k+1 < e && p.toks[k+1].Kind == token.Name:
-		return diag.Errorf(diag.BadCharacter, p.span(p.toks[k]), "a name has no `-` in it").WithHint("write `%s_%s`", p.toks[i+1].Text, p.toks[k+1].Text), true
+		whole := p.toks[i+1].Text
+		for d := k; d+1 < e && p.toks[d].Is("-") && p.toks[d+1].Kind == token.Name; d += 2 {
+			whole += "_" + p.toks[d+1].Text
+		}
+		return diag.Errorf(diag.BadCharacter, p.span(p.toks[k]), "a name has no `-` in it").WithHint("write `%s`", whole), true
 	case first.Is("probe") && k > i+4 && k < e && (p.toks[k].Is(".") || p.toks[k].Is("[")) && p.toks[k-1].Is(")"):
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[k]), "a probe takes whole samples: no field can be picked here").WithHint("write the field where it is used: `%s.…`", p.toks[i+1].Text), true
 	case first.Is("probe") && e > i+3 && p.toks[i+2].Is("=") && k > i+2 && !p.hasCall(i+3, e):

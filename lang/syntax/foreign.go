@@ -14,6 +14,8 @@ func foreignFile(src *diag.Source, toks []token.Token) (diag.Diagnostic, bool) {
 		switch {
 		case start && depth == 0 && usage[t.Text] != "" && !next.Is("-"): // not `steady-state-hypothesis:`
 			return diag.Diagnostic{}, false
+		case start && depth == 0 && t.Kind == token.Name && (next.Kind == token.String || next.Is("{")): // a misspelt `experiment "x" {`
+			return diag.Diagnostic{}, false
 		case start && depth == 0 && next.Is(":") && t.Kind == token.Name:
 			keys++
 		case t.Is("{"), t.Is("["), t.Is("("):

@@ -43,6 +43,7 @@ type scanner struct {
 	toDeep bool
 
 	merging bool // between the marks of a merge
+	noClose bool // no `*/` follows: it is looked for once, not for each `/*`
 }
 
 func (s *scanner) emit(k Kind, start int) {
@@ -148,8 +149,8 @@ func (s *scanner) bareURL(start int) bool {
 	if !schemes[s.text[start:s.pos]] || !strings.HasPrefix(s.text[s.pos:], "://") || s.foreignLine() {
 		return false
 	}
-	holes := 0
-	end := s.pos + strings.IndexFunc(s.text[s.pos:]+"\n", func(r rune) bool {
+	holes, rest := 0, s.text[s.pos:]
+	end := strings.IndexFunc(rest, func(r rune) bool {
 		switch r {
 		case '{':
 			holes++
@@ -158,11 +159,14 @@ func (s *scanner) bareURL(start int) bool {
 		}
 		return holes < 0 || unicode.IsSpace(r) || strings.ContainsRune("\"'`,;)]", r)
 	})
-	if end == s.pos+len("://") {
+	if end < 0 {
+		end = len(rest)
+	}
+	if end == len("://") {
 		return false
 	}
-	s.pos = end
-	s.fail(diag.BadString, start, "write `\""+s.text[start:end]+"\"`", "a URL stands in quotes")
+	s.pos += end
+	s.fail(diag.BadString, start, "write `\""+s.text[start:s.pos]+"\"`", "a URL stands in quotes")
 	s.emit(Error, start)
 	return true
 }
@@ -184,10 +188,14 @@ func (s *scanner) blockComment(start int) {
 		kind = Comment
 	}
 	s.fail(diag.BadCharacter, start, "comments start with `//` and end with their line", "`/*` starts no comment here")
-	if i := strings.Index(s.text[s.pos:], "*/"); i >= 0 {
-		s.pos += i + len("*/")
-	} else {
+	end := -1
+	if !s.noClose {
+		end = strings.Index(s.text[s.pos:], "*/")
+	}
+	if s.noClose = end < 0; s.noClose {
 		s.toLineEnd()
+	} else {
+		s.pos += end + len("*/")
 	}
 	s.emit(kind, start)
 }

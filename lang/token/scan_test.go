@@ -125,6 +125,8 @@ func TestScanningTakesLinearTime(t *testing.T) {
 		"openers":               func(n int) string { return strings.Repeat("( ", n) },
 		"merge marks":           func(n int) string { return strings.Repeat("<<<<<<< a\n", n) },
 		"hashes":                func(n int) string { return strings.Repeat("#\n", n) },
+		"block comments":        func(n int) string { return strings.Repeat("/*\n", 2*n) },
+		"bare URLs":             func(n int) string { return strings.Repeat(",http://a", n) },
 	} {
 		src := diag.NewSource("t", shape(100_000))
 		done := make(chan struct{})

@@ -80,8 +80,11 @@ type List struct {
 
 // QuoteHint says how a text is written that has the quotes of the string t in it.
 func QuoteHint(t Token) string {
-	if strings.HasPrefix(t.Text, "'") {
+	switch {
+	case strings.HasPrefix(t.Text, "'"):
 		return "a text with `'` in it stands in other quotes: \"…\""
+	case strings.HasPrefix(t.Text, "`"): // which knows no escapes
+		return "a text with backticks in it stands in other quotes: '…'"
 	}
 	return "a text with quotes in it stands in other ones: '…', or write them `\\\"`"
 }

@@ -35,6 +35,7 @@ func TestReadFile(t *testing.T) {
 		{"A=x\n", 0o640, "chmod 600"},
 		{"A=x\n", 0o604, "may be read by others (mode 0604)"},
 		{"A=x\nhunter2\n", 0o600, ":2: write NAME=VALUE"},
+		{"export\tA=hunter2\n", 0o600, ":1: write NAME=VALUE, without `export`"},
 		{"export A=hunter2\n", 0o600, ":1: write NAME=VALUE, without `export`"},
 		{"A=x\nA=y\n", 0o600, ":2: A stands here a second time"},
 	} {
