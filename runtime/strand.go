@@ -56,22 +56,26 @@ func (x *experiment) strand(ctx context.Context, phase event.Phase, body func(*s
 			return err
 		case <-t.C:
 		}
-		if a, ok := s.leave(); ok {
+		a, wait := s.leave()
+		if a != nil {
 			return x.giveUp(s, a)
 		}
-		t.Reset(actGrace) // it is undoing, and that has limits of its own
+		t.Reset(wait)
 	}
 }
 
-// leave gives an act up that has had its time.
-func (s *strand) leave() (*acting, bool) {
+// leave gives an act up that has had its time, or says when to look again.
+func (s *strand) leave() (*acting, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.acting; a != nil && time.Since(a.began) >= actGrace {
-		s.left = true
-		return a, true
+	if s.acting == nil { // it is undoing, and that has limits of its own
+		return nil, actGrace
 	}
-	return nil, false
+	if wait := actGrace - time.Since(s.acting.began); wait > 0 { // it began as it was told to stop
+		return nil, wait
+	}
+	s.left = true
+	return s.acting, 0
 }
 
 // giveUp ends a strand in place of its goroutine. The act is named as left, for nobody knows what it may still do.

@@ -69,6 +69,24 @@ func TestAnActThatDoesNotStop(t *testing.T) {
 	}
 }
 
+func TestAnActThatBeginsAsItIsToldToStopHasNoMoreTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &strand{}
+		if a, wait := s.leave(); a != nil || wait != actGrace {
+			t.Errorf("between acts: %v, %v", a, wait)
+		}
+		s.acting = &acting{began: time.Now()}
+		time.Sleep(4 * time.Second)
+		if a, wait := s.leave(); a != nil || wait != actGrace-4*time.Second || s.left {
+			t.Errorf("after 4 s: %v, %v", a, wait)
+		}
+		time.Sleep(actGrace - 4*time.Second)
+		if a, _ := s.leave(); a != s.acting || !s.left {
+			t.Errorf("after its time: %v", a)
+		}
+	})
+}
+
 // A disk that hangs holds a record up for longer than an act has to stop: what is undone meanwhile is not done after that.
 func TestAnActThatIsGivenUpWhileItsRecordIsWritten(t *testing.T) {
 	began, hangs := make(chan struct{}), make(chan struct{})

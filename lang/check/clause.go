@@ -237,7 +237,7 @@ func (c *checker) pick(s *syntax.Expr, scope *expr.Scope, p place) (*expr.Expr, 
 	}
 	if word := c.src.Slice(s.Span); pickWords[word] {
 		if _, ok := scope.Lookup(word); !ok {
-			c.report(diag.Errorf(diag.UnknownName, s.Span, "`%s` says not how many", word).WithHint("write `pick 2`, `pick 50%%` or `pick all`"))
+			c.report(diag.Errorf(diag.UnknownName, s.Span, "`%s` is no number", word).WithHint("write `pick 2`, `pick 50%%` or `pick all`"))
 			return nil, false
 		}
 	}

@@ -211,7 +211,8 @@ func (b *binder) hide(name, v string, at diag.Span) bool {
 	return true
 }
 
-// hideAll hides the texts in a list or a map that was given for a secret one: nobody says which of them are the secrets.
+// hideAll hides the texts in a list or a map that was given for a secret one: nobody says which of them are the secrets. One
+// that is too short to be told from other text may be plain, so it is no mistake, and is not hidden.
 func (b *binder) hideAll(name string, v value.Value) {
 	switch x := v.V.(type) {
 	case string:

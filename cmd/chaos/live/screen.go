@@ -141,6 +141,7 @@ func (s *Screen) animate() {
 				case <-continued:
 					s.forget()
 				case <-time.After(5 * frame):
+				case <-s.stop:
 				}
 			}
 			s.frame()
