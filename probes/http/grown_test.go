@@ -2,6 +2,7 @@ package http
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +23,7 @@ import (
 	"chaos/lang/value"
 	"chaos/probes"
 	"chaos/runtime/env"
+	"chaos/runtime/needtest"
 )
 
 // serveHTTP starts a server with these protocols, over TLS or not, and counts its connections.
@@ -242,11 +245,12 @@ func TestHTTP2SharesConnections(t *testing.T) {
 			return str(address), connections, g
 		}
 		a := args{"http2": value.BoolOf(true), "insecure": value.BoolOf(true), "form": mapOf("item", "tea"), "headers": mapOf("host", "shop.test")}
-		for clients, want := range map[float64]int64{4: 1, 10: 3} { // four streams a connection
+		for clients, want := range map[float64]int64{3: 1, 10: 4} { // four streams a connection, of which one stays unused
 			url, connections, g := serve()
 			a["url"], a["concurrency"] = url, value.NumberOf(clients)
 			w := runLoadFor(t, 10, a)
-			if n := connections.Load(); n > want+1 || n == 0 || w.requests < 10 || old.Load() > 0 || w.errors > 0 {
+			// Before the server's limit is known too many may be tried, and net/http gives a connection up for that.
+			if n := connections.Load(); n > 2*want || n == 0 || w.requests < 10 || old.Load() > 0 || w.errors > 0 {
 				t.Errorf("secure %v: %d connections for %v clients, %d requests, %d not as sent, failures %v", secure, n, clients, w.requests, old.Load(), w.failures)
 			}
 			if n := g.most.Load(); n > int64(clients) {
@@ -260,6 +264,66 @@ func TestHTTP2SharesConnections(t *testing.T) {
 			t.Errorf("%d connections for %d requests, failures %v", n, w.requests, w.failures)
 		}
 	}
+}
+
+// nginx ends each connection after so many requests, and says which of those under way it will not answer: no customer loses
+// anything by that, and no load may count it.
+func TestHTTP2OutlivesTheEndOfConnections(t *testing.T) {
+	needtest.Tools(t, "nginx")
+	dir := t.TempDir()
+	address := listening(t, func(port string) *exec.Cmd {
+		conf := `daemon off; master_process off; pid nginx.pid; error_log stderr warn; events {}
+			http {
+				access_log off; keepalive_requests 20;
+				client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+				server { listen 127.0.0.1:` + port + ` http2; location / { return 200 hello; } }
+			}`
+		if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return exec.Command("nginx", "-p", dir, "-c", "nginx.conf", "-e", "stderr")
+	})
+	w := runLoadFor(t, 1000, args{"url": str("http://" + address), "http2": value.BoolOf(true), "concurrency": value.NumberOf(10)})
+	if w.errors > 0 {
+		t.Errorf("of %d requests %d failed: %v", w.requests, w.errors, w.failures)
+	}
+}
+
+// listening starts a server that is told its port, until it has found one that nobody else took meanwhile.
+func listening(t *testing.T, command func(port string) *exec.Cmd) (address string) {
+	t.Helper()
+	var said bytes.Buffer
+	for range 5 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		l.Close()
+		_, port, _ := net.SplitHostPort(address)
+		said.Reset()
+		cmd := command(port)
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		gone := make(chan struct{})
+		go func() { cmd.Wait(); close(gone) }()
+		t.Cleanup(func() { cmd.Process.Kill(); <-gone })
+		for alive := true; alive; {
+			select {
+			case <-gone:
+				alive = false
+			case <-time.After(20 * time.Millisecond):
+				if c, err := net.Dial("tcp", address); err == nil {
+					c.Close()
+					return address
+				}
+			}
+		}
+	}
+	t.Fatalf("the server does not listen: %s", said.String())
+	return ""
 }
 
 func TestHTTP2AgainstAServerWithout(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// streams sends requests over HTTP/2, where many share a connection. As many share one as the server permits; a further
-// connection is opened only when all are full. Nothing that a server may have seen is sent again: net/http's pool of
-// connections would do that.
+// streams sends requests over HTTP/2, where many share a connection. As many share one as the server permits, but for one;
+// a further connection is opened only when all are full. Nothing that a server may have seen is sent again: net/http's pool
+// of connections would do that.
 type streams struct {
 	ctx       context.Context
 	keep      bool
@@ -28,9 +28,14 @@ type streams struct {
 // origin is what is open towards one server.
 type origin struct {
 	conns   []*shared
-	limit   int      // requests at once on a connection, as the last one that answered has it; 0: not known yet
+	limit   int      // requests at once on a connection, as the last one that told it has it; 0: not known yet
 	dialing *opening // nil when none is under way
 }
+
+// spare is how many of a connection's streams stay unused. A server may count a stream as ended only when its last frame is
+// out, which is after we have read it: Go's does so, and answers the next request with PROTOCOL_ERROR if that was the last
+// stream there is. It writes one frame at a time, so one is enough.
+const spare = 1
 
 // opening is an attempt at a connection, which all who need one wait for.
 type opening struct {
@@ -84,15 +89,29 @@ func (w *streams) exchange(_ *user, h *hop, cookie string, deadline time.Time) (
 		a, err := roundTrip(c, request)
 		// After a timeout a connection gets no further request, as over HTTP/1.1: the silence may be the connection's.
 		w.release(c, err == nil, !w.keep || ctx.Err() != nil)
-		if err == nil || known || attempt == maxRefusals || !strings.Contains(err.Error(), "REFUSED_STREAM") {
+		if err == nil || attempt == maxAttempts || !unseen(err, known) {
 			return a, err
 		}
 	}
 }
 
-// maxRefusals bounds the attempts at a connection whose limit is not known yet. A stream beyond it is refused, which says
-// that the server did not look at it (RFC 9113, 8.7): our mistake, not a failure of the service.
-const maxRefusals = 3
+// maxAttempts bounds how often a request that no server looked at is sent once more.
+const maxAttempts = 3
+
+// unseen tells of a request that failed whether the server certainly did not look at it: our mistake, not a failure of the
+// service. known tells whether the limit of its connection was.
+func unseen(err error, known bool) bool {
+	text := err.Error() // none of these has a name or a type outside net/http
+	switch {
+	case strings.Contains(text, "client conn not usable"): // another request ended the connection before this one was sent
+		return true
+	case strings.Contains(text, "graceful shutdown GOAWAY"): // the server takes no more than it has looked at (RFC 9113, 6.8)
+		return true
+	case strings.Contains(text, "REFUSED_STREAM"), strings.Contains(text, "PROTOCOL_ERROR; received from peer"):
+		return !known // beyond the limit (RFC 9113, 5.1.2)
+	}
+	return false
+}
 
 func roundTrip(c *shared, request *http.Request) (answer, error) {
 	response, err := c.RoundTrip(request)
@@ -111,7 +130,7 @@ func roundTrip(c *shared, request *http.Request) (answer, error) {
 func (w *streams) reserve(ctx context.Context, h *hop) (c *shared, known bool, err error) {
 	if !w.keep {
 		c, err = w.connect(ctx, h)
-		return c, false, err
+		return c, true, err // one request is beyond no limit
 	}
 	for {
 		w.mu.Lock()
@@ -165,7 +184,7 @@ func (w *streams) room(o *origin) *shared {
 			w.retire(c)
 			continue
 		}
-		if guess := !c.known && o.limit > 0; !(guess && c.users >= o.limit) && c.Reserve() == nil {
+		if (o.limit == 0 || c.users < o.limit) && c.Reserve() == nil {
 			c.users++
 			return c
 		}
@@ -213,8 +232,11 @@ func (w *streams) release(c *shared, answered, last bool) {
 	defer w.mu.Unlock()
 	c.users--
 	if answered && !c.known && c.origin != nil {
-		c.known = true
-		c.origin.limit = c.Available() + c.InFlight()
+		// A connection that has failed meanwhile says nothing of its limit.
+		if limit := c.Available() + c.InFlight(); c.Err() == nil {
+			c.known = true
+			c.origin.limit = max(limit-spare, 1)
+		}
 	}
 	if last || c.retired || c.Err() != nil {
 		w.retire(c)
