@@ -78,19 +78,25 @@ func (x *experiment) readsOf(e *expr.Expr) []event.Watched {
 				continue
 			}
 			if t, ok := fieldType(p.Type, path[1:]); ok && drawable(t) {
-				out = append(out, watched(p.Name, path[1:], true))
+				w := watched(p.Name, path[1:], t)
+				w.Read = true
+				out = append(out, w)
 			}
 		}
 	}
 	return out
 }
 
-func watched(probe string, path []string, read bool) event.Watched {
+func watched(probe string, path []string, t *value.Type) event.Watched {
 	text := probe
 	for _, f := range path {
 		text += "." + f
 	}
-	return event.Watched{Probe: probe, Path: path, Text: text, Read: read}
+	out := event.Watched{Probe: probe, Path: path, Text: text}
+	if t != nil && drawable(t) {
+		out.Type = t.Kind
+	}
+	return out
 }
 
 func fieldType(t *value.Type, path []string) (*value.Type, bool) {
@@ -109,14 +115,14 @@ func drawable(t *value.Type) bool { return t.Kind == value.Bool || t.Numeric() }
 // the first that is true or false.
 func headline(p *check.Probe) event.Watched {
 	if p.Type == nil || p.Type.Kind != value.Struct {
-		return watched(p.Name, nil, false)
+		return watched(p.Name, nil, p.Type)
 	}
 	for _, fits := range []func(*value.Type) bool{(*value.Type).Unit, (*value.Type).Numeric, drawable} {
 		for _, f := range p.Type.Fields {
 			if fits(f.Type) {
-				return watched(p.Name, []string{f.Name}, false)
+				return watched(p.Name, []string{f.Name}, f.Type)
 			}
 		}
 	}
-	return watched(p.Name, nil, false)
+	return watched(p.Name, nil, nil)
 }

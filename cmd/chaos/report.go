@@ -17,7 +17,7 @@ import (
 )
 
 // reportFormats are the forms in which chaos report tells a run.
-var reportFormats = []string{"text", "md", "json", "junit"}
+var reportFormats = append([]string{"text"}, rep.Formats...)
 
 func newReport() *cobra.Command {
 	var runs, format string
@@ -27,10 +27,11 @@ func newReport() *cobra.Command {
 		Long: `Reads the journal of a run and writes a report of it. RUN is a run's id, the start of one, or its
 folder; without RUN it is the latest. A run that never ended is reported as far as it came.
 
---format is text (as it was told live), md (for a pull request), json or junit; docs/report.md
-describes them. The exit code is 0 when the report is written, whatever it says.`,
+--format is text (as it was told live), html (a page with charts), md (for a pull request), json or
+junit; docs/report.md describes them. The exit code is 0 when the report is written, whatever it says.`,
 		Example: `  chaos report
   chaos report 20261122-0612 --format md > report.md
+  chaos report --format html > report.html
   chaos report --format json | jq '.runs[0].experiments[].verdict'`,
 		Args:              atMostOne,
 		ValidArgsFunction: completeRuns(&runs, func(*recovery.Run) bool { return true }),
@@ -47,7 +48,7 @@ describes them. The exit code is 0 when the report is written, whatever it says.
 		},
 	}
 	c.Flags().StringVar(&runs, "runs", "", runsHelp)
-	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the report: text, md, json or junit")
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the report: text, md, html, json or junit")
 	c.RegisterFlagCompletionFunc("format", fixed(reportFormats...))
 	return c
 }

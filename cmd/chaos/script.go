@@ -71,7 +71,7 @@ Exit codes: 0 every hypothesis held · 1 refuted · 2 nothing was started (mista
 	c.Flags().StringVar(&f.runs, "runs", "", runsHelp)
 	c.Flags().StringVar(&f.events, "events", "", "write the events as JSON lines to `FILE`; - is stdout, and the text goes to stderr")
 	c.Flags().BoolVar(&f.plain, "plain", false, "lines only: no colours, no board")
-	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .md, .json, or .xml for JUnit (repeatable)")
+	c.Flags().StringArrayVar(&f.reports, "report", nil, "write a report to `FILE`: .html, .md, .json, or .xml for JUnit (repeatable)")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "answer every question of the script (ask) with yes")
 	f.watchers.flags(c)
 	f.selected.flags(c)

@@ -98,11 +98,12 @@ type (
 	}
 	// Watched is a value worth a look: what a check or a guard reads of a probe, or else a probe's first number.
 	Watched struct {
-		Probe string   `json:"probe"`
-		Path  []string `json:"path,omitempty"` // of the field in a sample; none is the sample itself
-		Text  string   `json:"text"`           // `load.p99`
-		Every Seconds  `json:"every"`
-		Read  bool     `json:"read,omitempty"` // by a check or a guard
+		Probe string     `json:"probe"`
+		Path  []string   `json:"path,omitempty"` // of the field in a sample; none is the sample itself
+		Text  string     `json:"text"`           // `load.p99`
+		Type  value.Kind `json:"type,omitempty"` // of its values, which a sample in a journal does not tell
+		Every Seconds    `json:"every"`
+		Read  bool       `json:"read,omitempty"` // by a check or a guard
 	}
 	// Claim is a check or a guard that is going to be judged.
 	Claim struct {

@@ -93,6 +93,10 @@ func (b *Builder) Event(e event.Event) {
 		if len(d.Tags) > 0 {
 			b.x.Tags = d.Tags
 		}
+		b.x.claims = d.Checks
+		for _, w := range d.Watched {
+			b.x.series = append(b.x.series, newSeries(w))
+		}
 		b.phase, b.probes = nil, map[string]*Probe{}
 		b.run.Experiments = append(b.run.Experiments, b.x)
 		return
@@ -154,7 +158,7 @@ func (b *Builder) inside(e event.Event) {
 	case event.FaultUndone:
 		b.undone(t, d)
 	case event.Sample:
-		b.sample(d)
+		b.sample(t, d)
 	case event.CheckJudged:
 		c := &Check{Section: d.Section, Kind: d.Kind, Text: d.Text, Because: d.Because, At: d.At, Result: d.Result, Detail: d.Detail,
 			Evaluations: d.Evaluations, False: d.False, NoData: d.NoData, Operands: operands(d.Operands)}
@@ -163,6 +167,8 @@ func (b *Builder) inside(e event.Event) {
 			c.Moment = &m
 		}
 		b.x.Checks = append(b.x.Checks, c)
+	case event.CheckState:
+		b.checkState(t, d)
 	case event.Turned:
 		b.tell(Moment{T: t, Kind: "turned", Text: d.Text, Detail: values(d.Operands), Result: d.To})
 	case event.GuardTripped:
@@ -338,7 +344,19 @@ func (f *Fault) what() string {
 	return f.Does
 }
 
-func (b *Builder) sample(d event.Sample) {
+// checkState keeps when a check was false.
+func (b *Builder) checkState(t event.Seconds, d event.CheckState) {
+	for i := range b.x.broken {
+		if s := &b.x.broken[i]; s.section == d.Section && s.at == d.At && s.to == 0 {
+			s.to = t
+		}
+	}
+	if d.State == "false" && d.Section != "guard" {
+		b.x.broken = append(b.x.broken, span{section: d.Section, at: d.At, from: t})
+	}
+}
+
+func (b *Builder) sample(t event.Seconds, d event.Sample) {
 	p, ok := b.probes[d.Probe]
 	if !ok {
 		p = &Probe{Name: d.Probe, Phases: map[event.Phase]int{}}
@@ -352,6 +370,14 @@ func (b *Builder) sample(d event.Sample) {
 	if d.Error != "" {
 		p.Failed++
 		p.LastError = d.Error
+	}
+	if d.Partial { // for summaries only
+		return
+	}
+	for _, s := range b.x.series {
+		if s.Probe == d.Probe {
+			s.add(t-b.x.Began, drawn(d.Value, s.Path))
+		}
 	}
 }
 

@@ -4,11 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"strings"
 
-	"chaos/runtime/event"
+	"strings"
 )
 
 // Markdown writes a report for a pull request: the result first, what failed with its values, then the story.
@@ -63,9 +60,6 @@ var icons = map[string]string{
 	"held": "✅", "steady": "✅", "refuted": "❌", "inconclusive": "⚠️", "not restored": "🚨", "aborted": "🛑", "unsteady": "⚠️", "failed": "⚠️", "unfit": "⛔", "unfinished": "🚧",
 }
 
-// worst first, as the exit code has it.
-var severity = []string{"unfinished", "not restored", "aborted", "refuted", "inconclusive", "failed", "unsteady", "unfit", "held", "steady"}
-
 func (p *page) run(run *Run) {
 	switch len(run.Experiments) {
 	case 0:
@@ -73,21 +67,8 @@ func (p *page) run(run *Run) {
 	case 1:
 		p.title("#", run.Experiments[0])
 	default:
-		words := map[string]int{}
-		for _, x := range run.Experiments {
-			words[x.Word()]++
-		}
-		var parts []string
-		icon := ""
-		for _, word := range severity {
-			if n := words[word]; n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", n, word))
-				if icon == "" {
-					icon = icons[word]
-				}
-			}
-		}
-		p.line("# %s %s: %s\n", icon, strings.Join(parts, ", "), code(run.Script))
+		words := run.words()
+		p.line("# %s %s: %s\n", icons[worst(words)], tally(words), code(run.Script))
 	}
 	p.line("%s\n", strings.Join(run.facts(), " · "))
 	if !run.Ended {
@@ -97,9 +78,9 @@ func (p *page) run(run *Run) {
 		p.line("> Not started: %s.\n", plural(run.Skipped, "further experiment"))
 	}
 	if len(run.Params) > 0 {
-		var list []string
-		for _, name := range slices.Sorted(maps.Keys(run.Params)) {
-			list = append(list, code(name+" = "+run.Params[name]))
+		list := run.params()
+		for i, p := range list {
+			list[i] = code(p)
 		}
 		p.line("Parameters: %s\n", strings.Join(list, ", "))
 	}
@@ -134,12 +115,7 @@ func (p *page) title(level string, x *Experiment) {
 }
 
 func (p *page) experiment(x *Experiment) {
-	facts := []string{"**" + strings.ToUpper(x.Word()) + "**"}
-	for _, w := range []string{string(x.Verdict), string(x.Outcome), string(x.Restoration)} {
-		if w != "" && w != x.Word() {
-			facts = append(facts, w)
-		}
-	}
+	facts := append([]string{"**" + strings.ToUpper(x.Word()) + "**"}, x.results()...)
 	if x.Owner != "" {
 		facts = append(facts, "owner "+code(x.Owner))
 	}
@@ -169,11 +145,7 @@ func (p *page) left(x *Experiment) {
 	if len(left) == 0 {
 		return
 	}
-	title := "🚨 Left behind: a human is needed"
-	if !x.Ended {
-		title = "🚨 Perhaps left behind: no undo is recorded"
-	}
-	p.line("### %s\n", title)
+	p.line("### 🚨 %s\n", x.leftTitle())
 	for _, l := range left {
 		p.line("- **%s**: %s", escape(l.Text), escape(l.Error))
 		if l.Manual != "" {
@@ -195,11 +167,7 @@ func (p *page) checks(x *Experiment) {
 	p.line("### %s\n", title)
 	p.line("| | check | seen | where |\n|---|---|---|---|")
 	for _, c := range list {
-		seen := c.Detail
-		if c.Kind == "expect" && len(c.Operands) > 0 {
-			seen = values(c.Operands)
-		}
-		p.line("| %s | %s | %s | %s:%d |", icons[c.Result], cell(code(c.Text)), cell(escape(seen)), cell(escape(c.At.File)), c.At.Line)
+		p.line("| %s | %s | %s | %s:%d |", icons[c.Result], cell(code(c.Text)), cell(escape(c.seen())), cell(escape(c.At.File)), c.At.Line)
 	}
 	p.line("")
 }
@@ -210,12 +178,11 @@ func (p *page) failures(x *Experiment) {
 		if c.Result == "held" {
 			continue
 		}
-		where := map[string]string{"steady": ", before the injection", "after": ", after the undo", "setup": ", in setup"}[c.Section]
 		found := c.found()
 		if found != "" {
 			found = ": " + found
 		}
-		p.line("**%s %s**%s, at %s%s\n", icons[c.Result], code(c.Text), where, place(c.At), escape(found))
+		p.line("**%s %s**%s, at %s%s\n", icons[c.Result], code(c.Text), c.when(), place(c.At), escape(found))
 		if len(c.Operands) > 0 {
 			p.fence(table(c.Operands))
 		}
@@ -243,23 +210,14 @@ func (p *page) failures(x *Experiment) {
 
 // steady puts what was judged before beside what was judged after.
 func (p *page) steady(x *Experiment) {
-	before, after := x.in("steady"), x.in("after")
-	if len(before)+len(after) == 0 {
+	list := x.steady()
+	if len(list) == 0 {
 		return
 	}
 	p.line("### Steady state\n")
 	p.line("| check | before | after |\n|---|---|---|")
-	for _, c := range before {
-		second := ""
-		if i := slices.IndexFunc(after, func(a *Check) bool { return a.At == c.At }); i >= 0 {
-			second = icons[after[i].Result]
-		}
-		p.line("| %s | %s | %s |", cell(code(c.Text)), icons[c.Result], second)
-	}
-	for _, c := range after {
-		if !slices.ContainsFunc(before, func(b *Check) bool { return b.At == c.At }) {
-			p.line("| %s | | %s |", cell(code(c.Text)), icons[c.Result])
-		}
+	for _, c := range list {
+		p.line("| %s | %s | %s |", cell(code(c.Text)), icons[c.Before], icons[c.After])
 	}
 	p.line("")
 }
@@ -268,59 +226,26 @@ func (p *page) faults(x *Experiment) {
 	if len(x.Faults) == 0 {
 		return
 	}
-	undone := 0
-	for _, f := range x.Faults {
-		if f.Undone {
-			undone++
-		}
-	}
-	p.line("### Undone: %d of %s\n", undone, plural(len(x.Faults), "fault"))
+	p.line("### Undone: %d of %s\n", x.undone(), plural(len(x.Faults), "fault"))
 	p.line("| | what | lifetime | undone |\n|---|---|---|---|")
 	for _, f := range x.Faults {
-		icon, when := "↶", clock(f.At)
-		switch {
-		case !f.Undone:
-			icon, when = "🚨", "no"
-		case f.At == 0:
-			when = "yes"
+		icon := "↶"
+		if !f.Undone {
+			icon = "🚨"
 		}
-		if f.Phase != "" && f.Undone {
-			when += ", " + string(f.Phase)
-		}
-		for _, r := range f.Records {
-			if r.Detail != "" {
-				when += ": " + r.Detail
-			}
-		}
-		p.line("| %s | %s | %s | %s |", icon, cell(escape(f.what())), cell(escape(f.Lifetime)), cell(escape(when)))
+		p.line("| %s | %s | %s | %s |", icon, cell(escape(f.what())), cell(escape(f.Lifetime)), cell(escape(f.when())))
 	}
 	p.line("")
 }
-
-var phases = []event.Phase{event.Setup, event.Before, event.During, event.Undo, event.Settle, event.Rollback, event.After, event.UndoSetup}
 
 func (p *page) probes(x *Experiment) {
 	if len(x.Probes) == 0 {
 		return
 	}
-	samples := 0
-	for _, pr := range x.Probes {
-		samples += pr.Samples
-	}
-	p.line("<details><summary>%s of %s</summary>\n", plural(samples, "sample"), plural(len(x.Probes), "probe"))
+	p.line("<details><summary>%s of %s</summary>\n", plural(x.samples(), "sample"), plural(len(x.Probes), "probe"))
 	p.line("| probe | samples | failed | ticks missed | by phase |\n|---|---|---|---|---|")
 	for _, pr := range x.Probes {
-		var by []string
-		for _, ph := range phases {
-			if n := pr.Phases[ph]; n > 0 {
-				by = append(by, fmt.Sprintf("%s %d", ph, n))
-			}
-		}
-		failed := fmt.Sprint(pr.Failed)
-		if pr.LastError != "" {
-			failed += ": " + pr.LastError
-		}
-		p.line("| %s | %d | %s | %d | %s |", cell(code(pr.Name)), pr.Samples, cell(escape(failed)), pr.Skipped, strings.Join(by, ", "))
+		p.line("| %s | %d | %s | %d | %s |", cell(code(pr.Name)), pr.Samples, cell(escape(pr.failures())), pr.Skipped, pr.byPhase())
 	}
 	p.line("\n</details>\n")
 }

@@ -66,6 +66,17 @@ type Experiment struct {
 	Probes      []*Probe          `json:"probes"`
 	Left        []event.Left      `json:"left,omitempty"` // what a human has to look at
 	Timeline    []*Moment         `json:"timeline"`
+
+	series []*series // of what is worth a look
+	broken []span    // when checks were false
+	claims []event.Claim
+}
+
+// span is a time in which a check was false. to is 0 while it still is.
+type span struct {
+	section  string
+	at       event.Place
+	from, to event.Seconds
 }
 
 // Phase is one phase.

@@ -51,7 +51,8 @@ func judged(section, text string, p event.Place, result string) event.CheckJudge
 func gameDay() []event.Event {
 	var st stream
 	sample := func(probe string, phase event.Phase, err string) event.Sample {
-		v := value.StructValue(value.StructOf("http.get", value.Field{Name: "latency", Type: value.TDuration}), map[string]value.Value{"latency": value.DurationOf(41 * time.Millisecond)})
+		v := value.StructValue(value.StructOf("http.get", value.Field{Name: "latency", Type: value.TDuration}, value.Field{Name: "ok", Type: value.TBool}),
+			map[string]value.Value{"latency": value.DurationOf(41 * time.Millisecond), "ok": value.BoolOf(phase == event.Before)})
 		out := event.Sample{Probe: probe, Phase: phase, Start: s(1), Took: s(0.041), Value: &v}
 		if err != "" {
 			out.Value, out.Error, out.Skipped = nil, err, 2
@@ -61,7 +62,9 @@ func gameDay() []event.Event {
 	moment := s(0.1234567)
 	st.at(0.000001, event.RunStarted{Run: "20261122-062535-e6f8", Script: "game-day.chaos", Seed: 42, Version: "v1.0.0", Pid: 4711, Boot: "b", Experiments: 4, Params: map[string]string{"base": `"http://127.0.0.1:8003"`}})
 
-	st.at(0.001, event.ExperimentStarted{Title: "customers do not notice a *dying* worker", Owner: "team-fizz", Hypothesis: "customers do not notice", Tags: []string{"game-day", "local"}, At: at(8, 1)},
+	st.at(0.001, event.ExperimentStarted{Title: "customers do not notice a *dying* worker", Owner: "team-fizz", Hypothesis: "customers do not notice", Tags: []string{"game-day", "local"}, At: at(8, 1),
+		Watched: []event.Watched{{Probe: "home", Path: []string{"latency"}, Text: "home.latency", Type: value.Duration, Every: s(1), Read: true}, {Probe: "home", Path: []string{"ok"}, Text: "home.ok", Type: value.Bool, Every: s(1)}, {Probe: "load", Path: []string{"latency"}, Text: "load.latency", Type: value.Duration, Every: s(1)}},
+		Checks:  []event.Claim{{Section: "hypothesis", Kind: "eventually", Text: "eventually workers == 2 within 5s", At: at(36, 12), Reads: []string{"home.latency"}}}},
 		event.PhaseEntered{Phase: event.Setup, Title: "two workers behind the balancer"},
 		event.StepStarted{Step: 1, Phase: event.Setup, Text: `process.start("./fizzbuzz") as worker`, Does: "start ./fizzbuzz", Lifetime: "kernel", At: at(13, 5)},
 		event.UndoIntended{ID: "u1", Step: 1, Text: `process.start("./fizzbuzz") as worker`, Record: record("kill 4712")},
@@ -78,9 +81,11 @@ func gameDay() []event.Event {
 		event.UndoIntended{ID: "u2", Step: 2, Text: "process.pause(worker) for 2s", Record: record("kill -CONT 4712")})
 	st.at(5.4, event.StepEnded{Step: 2, Status: "done", Note: "pid 4712", Effect: "unknown", Detail: "it was seen running once", Took: s(0.1)})
 	st.at(5.5, sample("home", event.During, ""), sample("load", event.During, "dial tcp 127.0.0.1:8003: connection refused"))
+	st.at(6, event.CheckState{Section: "hypothesis", Text: "eventually workers == 2 within 5s", At: at(36, 12), State: "false"})
 	st.at(7.4, event.UndoState{ID: "u2", Step: 2, State: "reverting"}, event.UndoState{ID: "u2", Step: 2, State: "reverted", Detail: "the target is gone", Took: s(0.01)},
 		event.FaultUndone{Step: 2, Text: "process.pause(worker) for 2s", Does: "pause worker (pid 4712)", OK: true, Phase: event.During, Took: s(0.01)},
 		event.Waiting{Step: 3, Phase: event.During, Text: "wait until workers == 2 within 5s", Most: s(5), Depth: 1, At: at(43, 5)})
+	st.at(7.8, event.CheckState{Section: "hypothesis", Text: "eventually workers == 2 within 5s", At: at(36, 12), State: "true"})
 	st.at(7.9, event.StepEnded{Step: 3, Status: "done", Took: s(0.5)}, event.PhaseEntered{Phase: event.After, Detail: "for 5s"})
 	st.at(12.9, judged("after", "expect home.status == 200", at(29, 12), "held"), judged("after", "expect workers == 2 || spare", at(31, 12), "held"),
 		event.PhaseEnded{Phase: event.After, OK: true, Took: s(5)},
@@ -179,6 +184,8 @@ func TestGolden(t *testing.T) {
 		for format, ext := range map[string]string{"md": ".md", "json": ".json", "junit": ".xml"} {
 			golden(t, name+ext, render(t, format, r))
 		}
+		_, body, _ := strings.Cut(string(render(t, "html", r)), "<body>") // above it nothing but the title differs
+		golden(t, name+".html", []byte(body))
 	}
 }
 
@@ -291,12 +298,12 @@ func TestJUnitAgreesWithExit(t *testing.T) {
 }
 
 func TestFormatOf(t *testing.T) {
-	for path, want := range map[string]string{"a.md": "md", "x/y.JSON": "json", "junit.xml": "junit"} {
+	for path, want := range map[string]string{"a.md": "md", "x/y.JSON": "json", "a.html": "html", "junit.xml": "junit"} {
 		if got, err := FormatOf(path); got != want || err != nil {
 			t.Errorf("%s: %q, %v", path, got, err)
 		}
 	}
-	for _, path := range []string{"a.html", "report", "md"} {
+	for _, path := range []string{"a.pdf", "report", "md"} {
 		if _, err := FormatOf(path); err == nil || !strings.Contains(err.Error(), ".md (Markdown), .json or .xml (JUnit)") {
 			t.Errorf("%s: %v", path, err)
 		}

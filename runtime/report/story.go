@@ -13,17 +13,34 @@ var marks = map[string]string{
 	"turned false": "▼", "turned true": "▲", "undo done": "↶", "undo failed": "✗",
 }
 
+// line is a line of the story.
+type line struct {
+	*Moment
+	Mark string // "" of a phase
+	Text string
+}
+
 // story is the timeline as lines of text, one a moment.
 func (x *Experiment) story() []string {
 	var out []string
+	for _, l := range x.lines() {
+		t := fmt.Sprintf("%8s  ", clock(l.T))
+		if l.Mark != "" {
+			t += strings.Repeat("  ", 1+l.Depth) + l.Mark + " "
+		}
+		out = append(out, t+l.Text)
+	}
+	return out
+}
+
+func (x *Experiment) lines() []line {
+	var out []line
 	for _, m := range x.Timeline {
 		if m.Kind == "abort" && m.Detail == "guard" { // the guard's own line stands above
 			continue
 		}
-		t := fmt.Sprintf("%8s  ", clock(m.T))
 		if m.Kind == "phase" {
-			name := string(m.Phase)
-			out = append(out, t+strings.Join(nonEmpty(name, oneLine(m.Text), oneLine(m.Detail)), " · "))
+			out = append(out, line{m, "", strings.Join(nonEmpty(string(m.Phase), oneLine(m.Text), oneLine(m.Detail)), " · ")})
 			continue
 		}
 		mark, ok := marks[strings.TrimSpace(m.Kind+" "+m.Result)]
@@ -44,7 +61,7 @@ func (x *Experiment) story() []string {
 		if d := oneLine(m.Detail); d != "" && m.Kind != "abort" {
 			text += " (" + d + ")"
 		}
-		out = append(out, t+strings.Repeat("  ", 1+m.Depth)+mark+" "+text)
+		out = append(out, line{m, mark, text})
 	}
 	return out
 }

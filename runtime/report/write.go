@@ -14,10 +14,10 @@ import (
 )
 
 // Formats are the forms that a report can be written in.
-var Formats = []string{"md", "json", "junit"}
+var Formats = []string{"md", "html", "json", "junit"}
 
 // extensions of report files and their forms.
-var extensions = map[string]string{".md": "md", ".json": "json", ".xml": "junit"}
+var extensions = map[string]string{".md": "md", ".html": "html", ".json": "json", ".xml": "junit"}
 
 // FormatOf is the form that a file's name asks for.
 func FormatOf(path string) (string, error) {
@@ -29,7 +29,7 @@ func FormatOf(path string) (string, error) {
 	if ext != "" {
 		what = fmt.Sprintf("no report is written as `%s`", ext)
 	}
-	return "", fmt.Errorf("%s; name the file .md (Markdown), .json or .xml (JUnit)", what)
+	return "", fmt.Errorf("%s; name the file .html, .md (Markdown), .json or .xml (JUnit)", what)
 }
 
 // Write writes a report in one of the Formats.
@@ -37,6 +37,8 @@ func Write(w io.Writer, format string, r *Report) error {
 	switch format {
 	case "md":
 		return Markdown(w, r)
+	case "html":
+		return HTML(w, r)
 	case "json":
 		return JSON(w, r)
 	case "junit":
