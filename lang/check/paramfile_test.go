@@ -160,6 +160,32 @@ func TestSecretsFromOutsideAreNotShown(t *testing.T) {
 	}
 }
 
+// What is too short to be hidden is refused where the default says that a secret stands there, and nowhere else.
+func TestShortTextsInSecretLists(t *testing.T) {
+	script := bindable(t, "\n-- main.chaos --\nparam head = {auth: secret(\"AUTH\"), kind: \"json\"}\nparam keys = [secret(\"A\")]\nparam both = [secret(\"A\"), \"GET\"]\n")
+	find := func(string) (string, bool) { return "hunter2", true }
+	for _, c := range []struct{ param, text, want string }{
+		{"head", `{auth: "abc", kind: "x"}`, "the secret `head.auth` is too short to be hidden"},
+		{"head", `{auth: "", kind: "x"}`, "the secret `head.auth` is too short to be hidden"},
+		{"head", `{auth: "abcd", kind: "x", more: "y"}`, ""},
+		{"head", `{kind: "x"}`, ""},
+		{"keys", `["abcd", "abc"]`, "the secret `keys[1]` is too short to be hidden"},
+		{"both", `["abcd", "PUT", "x"]`, ""},
+	} {
+		_, ds := Bind(script, script.Params, Given{Flags: map[string]string{c.param: c.text}, Secret: find})
+		got := ""
+		if len(ds) > 0 {
+			got = ds[0].Message
+		}
+		if got != c.want || len(ds) > 1 {
+			t.Errorf("%s=%s: %v, want %q", c.param, c.text, ds, c.want)
+		}
+	}
+	if _, ds := Bind(script, script.Params, Given{Secret: func(string) (string, bool) { return "", true }}); len(ds) != 2 { // AUTH and A
+		t.Errorf("empty secrets: %v", ds)
+	}
+}
+
 func FuzzParamFile(f *testing.F) {
 	f.Add("patience: 2s\ngoals: {window: [1, {a: b}]}\n", false)
 	f.Add(`{"patience": "2s", "labels": {"x": null}}`, true)

@@ -89,6 +89,11 @@ func (c *checker) expr(tree ast.Node) *node {
 	return c.bad(tree)
 }
 
+// declared are the names that somebody gave, which a hint may list; those of the language mean nothing by themselves.
+func (c *checker) declared() []string {
+	return slices.DeleteFunc(c.scope.All(), func(n string) bool { return n == "before" || n == "during" || n == "after" || n == "steady" })
+}
+
 func (c *checker) name(t *ast.IdentifierNode) *node {
 	if m, ok := c.p.markOf(t.Value); ok {
 		if m.num != nil {
@@ -107,7 +112,7 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		if _, isFn := functions[t.Value]; isFn {
 			hint = "it is a function: write `" + functionUsage(t.Value) + "`"
 		} else if _, near := diag.Nearest(t.Value, names); !near {
-			hint = diag.DidYouMean(t.Value, c.scope.All())
+			hint = diag.DidYouMean(t.Value, c.declared())
 		}
 		if _, unit := token.UnitWord(t.Value); unit || slices.Contains(value.Suffixes(), t.Value) {
 			hint = "a unit stands directly behind its number, such as `200" + t.Value + "`"

@@ -365,6 +365,9 @@ func (g *grammar) member() *diag.Diagnostic {
 		if name.Kind == token.Number {
 			return g.fail(diag.BadExpression, name, name, "write `["+name.Text+"]` for an element of a list", "behind a dot stands a name, not `%s`", name.Text)
 		}
+		if before := g.tok(g.at - 1); before.Kind == token.Number && before.Stop() == dot.Off { // `5.`
+			return g.fail(diag.BadNumber, before, dot, "write `"+before.Text+"`", "a number does not end with a dot")
+		}
 		return g.fail(diag.BadExpression, dot, dot, "", "a name is missing behind `%s`", dot.Text)
 	}
 	g.at++
