@@ -191,7 +191,7 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 			continue
 		case len(script.Experiments) == 0:
 			code = exitUsage
-			fmt.Fprintf(os.Stderr, "%s: %s\n", path, noExperiment)
+			fmt.Fprintf(os.Stderr, "%s: %s: it is a module, for scripts that say `use \"./%s\"`\n", path, noExperiment, filepath.Base(path))
 			written.refused(path, noExperiment)
 			continue
 		}
