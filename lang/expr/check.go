@@ -2,6 +2,7 @@ package expr
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -567,7 +568,7 @@ func (c *checker) memberType(x, key *node) *value.Type {
 		return value.TAny
 	case value.Map:
 		if number {
-			c.reportAt(diag.WrongType, at, "", "%s: its keys are strings", is(x))
+			c.reportAt(diag.WrongType, at, "write `["+value.Quote(shorten(key.text()))+"]`", "%s: its keys are strings", is(x))
 			return nil
 		}
 		return t.ElemType()
@@ -629,7 +630,11 @@ func fieldHint(x *node, name string) string {
 			}
 		}
 	}
-	return diag.DidYouMean(name, x.typ.FieldNames())
+	hint := diag.DidYouMean(name, x.typ.FieldNames())
+	if hint == "" && strings.Contains(x.typ.Name, ".") {
+		hint = "`chaos doc " + x.typ.Name + "` lists them"
+	}
+	return hint
 }
 
 // fieldOwner is a name of the scope that has such a field, such as the probe whose `status` is meant; "" for none or several.

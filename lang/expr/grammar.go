@@ -442,6 +442,9 @@ func (g *grammar) chained() *diag.Diagnostic {
 
 func (g *grammar) assign(t token.Token) *diag.Diagnostic {
 	next, prev := g.tok(g.at+1), g.tok(g.at-1)
+	if next.Off == t.Stop() && next.Is(">") && prev.Kind == token.Name && (g.tok(g.at-2).Is(",") || g.tok(g.at-2).Is("(")) { // all(list, x => x.ok)
+		return g.fail(diag.BadExpression, t, next, "`#` is the element: write `# > 1` or `.field`", "`=>` is no operator")
+	}
 	if next.Off == t.Stop() && (next.Is(">") || next.Is("<")) {
 		return g.fail(diag.BadExpression, t, next, "write `"+next.Text+"=`", "`=%s` is no operator", next.Text)
 	}

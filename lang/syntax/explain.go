@@ -559,6 +559,8 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 	}
 	near, close := diag.Nearest(first.Text, words)
 	switch {
+	case i+2 < e && (next.Is("+") || next.Is("-") || next.Is("*") || next.Is("/")) && (p.toks[i+2].Is("=") || p.toks[i+2].Is(next.Text)) && p.toks[i+2].Off == next.Stop():
+		return diag.Errorf(diag.BadAssign, p.pos.span(next.Off, p.toks[i+2].Stop()), "`%s%s` is no operator: a name keeps its value", next.Text, p.toks[i+2].Text).WithHint("bind another: `let NAME = %s %s …`", first.Text, next.Text)
 	case next.Is("="):
 		if k+1 < e && i+2 < e && p.hasCall(i+2, e) && !close {
 			return diag.Errorf(diag.BadAssign, p.span(next), "a name is bound with a word in front").WithHint("write `probe %s = …` for a probe, or `… as %s` behind an action", first.Text, first.Text)

@@ -52,6 +52,8 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(at), "`between` is no operator").WithHint("write `%s <= %s and %s <= %s`", least, x, x, most), true
 	case at.Kind == token.Name && len(at.Text) > 2 && operandEnd(before) && p.judges(i) && !token.Reserved[at.Text] && nearWordOp(at.Text) != "":
 		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("did you mean `%s`?", nearWordOp(at.Text)), true
+	case at.Is(".") && next.Kind == token.Name && usage[p.toks[i].Text] == "" && p.partner[k-1] < k-1 && p.callee(i) == p.partner[k-1]:
+		return diag.Errorf(diag.Unexpected, p.span(at), "a step is no value, so no field of it can be read here").WithHint("name what it returns: `%s(…) as result`, and read `result.%s`", p.text(i, p.partner[k-1]), next.Text), true
 	case comparisons[at.Text] && (before.Is("and") || before.Is("or") || before.Is("&&") || before.Is("||")) && p.judges(i) && p.compared(i, k) != "":
 		return diag.Errorf(diag.Unexpected, p.span(at), "nothing stands in front of this `%s`", at.Text).WithHint("say it on this side too: `%s %s …`", p.compared(i, k), at.Text), true
 	case before.Is(".") && at.Kind == token.Number && p.judges(i):
@@ -130,6 +132,15 @@ func (p *parser) judges(i int) bool {
 }
 
 var comparisons = map[string]bool{"<": true, "<=": true, ">": true, ">=": true, "==": true, "!=": true}
+
+// callee is the index behind the name of a call that starts at i, where its bracket opens.
+func (p *parser) callee(i int) int {
+	j := i + 1
+	for j+1 < len(p.toks) && p.toks[j].Is(".") {
+		j += 2
+	}
+	return j
+}
 
 // left is the operand that ends in front of k: what stands there up to the word that joins it with another one.
 func (p *parser) left(i, k int) string {

@@ -33,7 +33,7 @@ func endStatements(all []Token, end int) []Token {
 					continue
 				}
 				// A statement word at the start of a line starts a statement, however incomplete the one before is.
-				if goesOn(prev) && !startsStatement(prev, rest) || goesOnWith(rest) {
+				if goesOn(prev) && !counts(out) && !startsStatement(prev, rest) || goesOnWith(rest) {
 					continue
 				}
 			}
@@ -128,6 +128,15 @@ func steadyBlock(all []Token) bool {
 		all = all[1:]
 	}
 	return len(all) > 0 && all[0].Is("{")
+}
+
+// counts tells that a line ends with the `n++` of other languages, which is no operator that goes on.
+func counts(line []Token) bool {
+	n := len(line)
+	if n < 3 || line[n-3].Kind != Name || !line[n-1].Is(line[n-2].Text) {
+		return false
+	}
+	return (line[n-1].Is("+") || line[n-1].Is("-")) && line[n-2].Off == line[n-3].Stop() && line[n-1].Off == line[n-2].Stop()
 }
 
 // goesOn tells that a statement cannot end behind this token.
