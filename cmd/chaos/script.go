@@ -256,6 +256,9 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	signals.to(run)
 	res, err := run.Execute(context.Background())
 	view.Close()
+	if lost := view.lost(); lost != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %s; `chaos report` tells the run again\n", lost)
+	}
 	var unfit *runtime.UnfitError
 	var interrupted *runtime.InterruptedError
 	switch {
