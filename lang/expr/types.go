@@ -283,6 +283,8 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 			return "write `" + n.val.Text() + "` without quotes"
 		}
 		return "write `" + want.Example() + "`"
+	case want.Kind == value.Bandwidth && t.Kind == value.Size && n.kind == kConst:
+		return "write `" + shorten(n.text()) + "/s`"
 	case want.Unit():
 		return "write a " + want.String() + " such as `" + want.Example() + "`"
 	case want.Kind == value.Number && t.Kind == value.Ratio && n.kind == kConst:

@@ -332,6 +332,9 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Diagnostic{}, false
 	case p.toks[i+1].Kind == token.Name && token.Reserved[p.toks[i+1].Text]:
 		return p.reserved(i + 1), true
+	case first.Is("probe") && k == i+2 && p.hasCall(i+1, e) && p.toks[k].Is("."):
+		return diag.Errorf(diag.Unexpected, p.pos.span(p.toks[i+1].Off, p.toks[p.callee(i+1)-1].Stop()), "this probe has no name").
+			WithHint("write `probe NAME = %s(…)`: conditions read it by its name", p.text(i+1, p.callee(i+1))), true
 	case p.toks[i+1].Kind != token.Name:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "`%s` needs a name, not %s", first.Text, found(p.toks[i+1])).WithHint("write `%s`", usage[first.Text]), true
 	case first.Is("param") && k == i+3 && p.toks[i+2].Is(":") && (k >= e || p.toks[k].Kind != token.Name):
