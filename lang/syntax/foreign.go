@@ -5,6 +5,16 @@ import (
 	"chaos/lang/token"
 )
 
+// blockBehind tells that a statement opens a block, as no line of YAML does: `experiment: "x" {`.
+func blockBehind(statement []token.Token) bool {
+	for _, t := range statement {
+		if t.Kind == token.End || t.Is("{") {
+			return t.Is("{")
+		}
+	}
+	return false
+}
+
 // methods start a request in files of Hurl and of editors.
 var methods = map[string]bool{"GET": true, "HEAD": true, "POST": true, "PUT": true, "PATCH": true, "DELETE": true, "OPTIONS": true}
 
@@ -16,7 +26,7 @@ func foreignFile(src *diag.Source, toks []token.Token) (diag.Diagnostic, bool) {
 	for i, t := range toks {
 		next := toks[min(i+1, len(toks)-1)]
 		switch {
-		case start && depth == 0 && usage[t.Text] != "" && !next.Is("-") && !next.Is(":"): // not `steady-state-hypothesis:`, nor `probe:`
+		case start && depth == 0 && usage[t.Text] != "" && !next.Is("-") && !(next.Is(":") && !blockBehind(toks[i:])): // not `steady-state-hypothesis:`, nor `probe:`
 			return diag.Diagnostic{}, false
 		case start && depth == 0 && t.Kind == token.Name && (next.Kind == token.String || next.Is("{")) && !request: // a misspelt `experiment "x" {`
 			return diag.Diagnostic{}, false
