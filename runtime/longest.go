@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,21 @@ type extent struct {
 	more   bool // it may be more of them
 }
 
+// sum and product end at the longest time there is: 292 years twice must not be less than nothing.
+func sum(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+func product(a time.Duration, n int) time.Duration {
+	if n > 0 && a > math.MaxInt64/time.Duration(n) {
+		return math.MaxInt64
+	}
+	return a * time.Duration(n)
+}
+
 func (a extent) merged(b extent) extent {
 	a.open, a.more = append(slices.Clone(a.open), b.open...), a.more || b.more
 	return a
@@ -27,7 +43,7 @@ func (a extent) merged(b extent) extent {
 
 func (a extent) then(b extent) extent {
 	out := a.merged(b)
-	out.most, out.faults, out.final = a.most+b.most, a.faults+b.faults, a.final+b.final
+	out.most, out.faults, out.final = sum(a.most, b.most), a.faults+b.faults, a.final+b.final
 	return out
 }
 
@@ -44,7 +60,7 @@ func (a extent) or(b extent) extent {
 }
 
 func (a extent) times(n int) extent {
-	a.most, a.faults, a.final = a.most*time.Duration(n), a.faults*n, a.final*n
+	a.most, a.faults, a.final = product(a.most, n), a.faults*n, a.final*n
 	return a
 }
 
@@ -81,7 +97,7 @@ func (x *experiment) extentOf(s *check.Step, row PlannedStep, v *vars) extent {
 		if given {
 			out = out.then(x.limit(e, v))
 		} else if d, err := spec.Default(p.Default, p.Type); err == nil && p.Default != "" {
-			out.most += d.Duration()
+			out.most = sum(out.most, d.Duration())
 		}
 	}
 	switch {
@@ -152,7 +168,7 @@ func (x *experiment) longest(steps map[event.Phase]extent) PlannedTime {
 			phase(&tail, event.After, extent{most: recovery}.then(window))
 		}
 	}
-	out.Most, out.Deadline = event.Seconds(total.most+tail.most), event.Seconds(deadline)
+	out.Most, out.Deadline = event.Seconds(sum(total.most, tail.most)), event.Seconds(deadline)
 	out.Unknown = append(total.open, tail.open...)
 	return out
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -15,6 +17,9 @@ func atLeastOne(usage string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return fmt.Errorf("which file? Usage: %s", usage)
+		}
+		if slices.Contains(args, "") {
+			return errors.New("the name of a file is empty; is a variable of the shell not set?")
 		}
 		return nil
 	}
@@ -34,6 +39,13 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// otherVerbs are what other tools call a command.
+var otherVerbs = map[string]string{
+	"apply": "script", "exec": "script", "start": "script", "validate": "check", "lint": "check", "verify": "check", "vet": "check",
+	"format": "fmt", "list": "runs", "ls": "runs", "ps": "runs", "abort": "stop", "kill": "stop", "cancel": "stop", "shell": "repl", "console": "repl",
+	"destroy": "recover", "rollback": "recover", "undo": "recover", "man": "doc",
+}
+
 // knownCommand is for the root, which is reached by every word that is no command.
 func knownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -49,6 +61,9 @@ func knownCommand(root *cobra.Command, args []string) error {
 		}
 	}
 	hint := diag.DidYouMean(args[0], names)
+	if meant := otherVerbs[args[0]]; meant != "" {
+		hint = "did you mean `" + meant + "`?"
+	}
 	if hint == "" {
 		hint = "`chaos --help` lists them"
 	}

@@ -9,6 +9,7 @@ import (
 
 	"chaos/lang/doc"
 	"chaos/lang/expr"
+	"chaos/lang/syntax"
 	"chaos/stdlib"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,9 @@ where ? marks what is left out when empty; defaults are literals of the language
 			}
 			t, err := ref.Find(name)
 			if err != nil {
+				if form, ok := syntax.Usage(name); ok {
+					return fmt.Errorf("`%s` is a word of the language, and this looks up what is called; write `%s`", name, form)
+				}
 				return err
 			}
 			w := cmd.OutOrStdout()

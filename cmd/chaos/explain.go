@@ -66,9 +66,9 @@ func explain(w io.Writer, name string, colour bool) error {
 			all = append(all, string(c))
 		}
 		if near, ok := diag.Nearest(name, append(all, diag.LintNames()...)); ok {
-			return fmt.Errorf("there is no code %s: did you mean %s?", name, near)
+			return fmt.Errorf("there is no code `%s`; did you mean `%s`?", name, near)
 		}
-		return fmt.Errorf("there is no code %s: `chaos explain` lists them all", name)
+		return fmt.Errorf("there is no code `%s`; `chaos explain` lists them all", name)
 	}
 	bold := func(s string) string { return s }
 	if colour {

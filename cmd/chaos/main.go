@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -99,6 +100,33 @@ happen, what is broken on purpose. It watches, judges, and undoes everything.`,
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Short, help.Long = "show the help of a command", ""
+		help.Run, help.RunE = nil, func(_ *cobra.Command, args []string) error {
+			cmd, _, err := root.Find(args)
+			if err == nil && cmd == root {
+				err = knownCommand(root, args)
+			}
+			if err != nil {
+				return err
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		}
 	}
+	root.SetHelpFunc(wholeHelp(root.HelpFunc(), code))
 	return root
+}
+
+// wholeHelp shows a help as print does, and says so where it could not be written, which print keeps to itself.
+func wholeHelp(print func(*cobra.Command, []string), code *int) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		out := cmd.OutOrStdout()
+		cmd.SetOut(&text)
+		print(cmd, args)
+		cmd.SetOut(out)
+		if _, err := text.WriteTo(out); err != nil && !errors.Is(err, syscall.EPIPE) {
+			fmt.Fprintf(os.Stderr, "chaos: %s\n", err)
+			*code = exitUsage
+		}
+	}
 }

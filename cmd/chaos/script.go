@@ -191,7 +191,7 @@ func prepare(paths []string, given check.Given, s selection, reg runtime.Registr
 			continue
 		case len(script.Experiments) == 0:
 			code = exitUsage
-			fmt.Fprintf(os.Stderr, "%s: %s\n", path, noExperiment)
+			fmt.Fprintf(os.Stderr, "%s: %s: it is a module, for scripts that say `use \"./%s\"`\n", path, noExperiment, filepath.Base(path))
 			written.refused(path, noExperiment)
 			continue
 		}
@@ -256,6 +256,9 @@ func runOne(p prepared, f scriptFlags, reg runtime.Registries, asker ask.Asker, 
 	signals.to(run)
 	res, err := run.Execute(context.Background())
 	view.Close()
+	if lost := view.lost(); lost != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %s; `chaos report` tells the run again\n", lost)
+	}
 	var unfit *runtime.UnfitError
 	var interrupted *runtime.InterruptedError
 	switch {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -21,6 +23,7 @@ import (
 // terminal a board below the lines shows what goes on now.
 type terminal struct {
 	screen *live.Screen
+	out    *remembering // nil on a terminal
 	colour bool
 	width  int
 
@@ -56,8 +59,34 @@ func newTerminal(w io.Writer, plain bool) *terminal {
 			t.model, draw = live.NewModel(), t.board
 		}
 	}
+	if !isTerminal(w) {
+		t.out = &remembering{w: w}
+		w = t.out
+	}
 	t.screen = live.NewScreen(w, draw)
 	return t
+}
+
+// remembering keeps the first error of a writer. A run goes on without anybody to tell it to.
+type remembering struct {
+	w   io.Writer
+	err error
+}
+
+func (r *remembering) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if r.err == nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// lost is why not all of the story was written, nil if it was; a reader that went away has seen enough. It is known after Close.
+func (t *terminal) lost() error {
+	if t.out == nil || errors.Is(t.out.err, syscall.EPIPE) {
+		return nil
+	}
+	return t.out.err
 }
 
 // Close ends the board and returns when everything is written.

@@ -13,8 +13,9 @@ func newVersion() *cobra.Command {
 		Use:   "version",
 		Short: "print the version",
 		Args:  noArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			io.WriteString(cmd.OutOrStdout(), versionText())
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), versionText())
+			return err
 		},
 	}
 }

@@ -363,6 +363,8 @@ func (a *arguments) param(arg *syntax.Arg, free *[]*spec.Param) *spec.Param {
 	}
 	if p, ok := a.spec.Param("args"); ok && p.Type.Kind == value.List {
 		d = d.WithHint("its arguments are one list: `args: [%s]`", a.unnamed(len(all)))
+	} else if port, err := value.ParseNumber(text); err == nil && port.T.Kind == value.Number && len(all) == 1 && all[0].Name == "address" {
+		d = d.WithHint("the port is a part of the address: `\"HOST:%s\"`", text)
 	} else if len(fitting) > 0 {
 		d = d.WithHint("name it: `%s: %s`", strings.Join(fitting, ": "+text+"`, `"), text)
 	} else if len(rest) > 0 {

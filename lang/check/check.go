@@ -221,6 +221,9 @@ func (c *checker) expression(s *syntax.Expr, scope *expr.Scope, want *value.Type
 	}
 	for i, d := range ds {
 		ds[i] = c.refine(d, want, scope)
+		if p.kind == inConst && d.Code == diag.UnknownName && len(ds[i].Notes) > 0 { // where it is bound does not matter
+			ds[i] = constant(d.Span, c.src.Slice(d.Span))
+		}
 	}
 	c.reportAll(ds)
 	for _, o := range e.Operands() {
@@ -264,8 +267,14 @@ func (c *checker) refine(d diag.Diagnostic, want *value.Type, scope *expr.Scope)
 	text := c.src.Slice(d.Span)
 	_, visible := scope.Lookup(text)
 	switch {
+	case d.Code == diag.UnknownName && !visible && c.macros[text] != nil:
+		d.Message = "`" + text + "` is a probe with parameters, and has no samples itself"
+		d = d.WithHint("declare `probe name = %s(…)` and read the fields of `name`", text).WithNote(c.macros[text].syn.Name.Span, "it is defined here")
 	case d.Code == diag.UnknownName && !visible:
 		d = c.elsewhere(d)
+		if d.Hint == "" && strings.HasPrefix(c.src.Text[d.Span.End.Offset:], ".") {
+			d = d.WithHint("declare it: `probe %s = family.name(…)`", text)
+		}
 		if (d.Hint == "" || strings.HasPrefix(d.Hint, "one of")) && !strings.HasSuffix(c.src.Text[:d.Span.Start.Offset], "${") && len(d.Notes) == 0 && want != nil && (want.Kind == value.String || want.Kind == value.List && want.Elem != nil && want.Elem.Kind == value.String) {
 			d.Hint = "a text stands in quotes: " + value.Quote(text)
 		}

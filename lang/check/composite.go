@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -60,7 +61,11 @@ func (c *checker) taken(name syntax.Name, what string) bool {
 // says what it is.
 func (c *checker) formals(list []*syntax.Formal, scope *expr.Scope) []spec.Param {
 	var out []spec.Param
-	for _, f := range list {
+	for i, f := range list {
+		if j := slices.IndexFunc(list, func(o *syntax.Formal) bool { return o.Name.Text == f.Name.Text }); j < i { // a call gives it once
+			c.report(diag.Errorf(diag.Duplicate, f.Name.Span, "the name `%s` is taken", f.Name.Text).WithHint("give this one another name").WithNote(list[j].Name.Span, "the first is here"))
+			continue
+		}
 		p := spec.Param{Name: f.Name.Text, Type: value.TAny, Required: f.Default == nil, Positional: true}
 		if f.Type != nil {
 			p.Type = c.paramType(f.Type, value.HandleK) // which nothing outside could give
@@ -242,8 +247,11 @@ func (c *checker) fits(a *arguments, scope *expr.Scope, p place, at diag.Span) b
 
 // misfit says that a call does not fit a definition.
 func (c *checker) misfit(call *syntax.Call, first diag.Diagnostic) diag.Diagnostic {
-	if first.Code == diag.TooDeep {
+	switch first.Code {
+	case diag.TooDeep:
 		return first
+	case diag.Cycle:
+		return diag.Errorf(diag.Cycle, call.NameSpan(), "%s", first.Message).WithNote(first.Span, "by way of this").WithHint("break the circle: let one of them call a probe of a family")
 	}
 	d := diag.Errorf(first.Code, call.Span, "this use of `%s` does not fit its definition: %s", call.Name(), first.Message).WithNote(first.Span, "in its definition")
 	d.Notes = append(d.Notes, first.Notes...)

@@ -299,6 +299,14 @@ func (x *experiment) attrs(list []*syntax.Attr, block string) attrs {
 	return a
 }
 
+// elsewhereSaid is where an experiment says what other tools have an attribute for.
+var elsewhereSaid = map[string]string{
+	"name": "its title is its name: `experiment \"…\" {`", "title": "the title stands behind the word: `experiment \"…\" {`",
+	"description": "a comment above the experiment describes it; anything else goes into `meta: {description: …}`",
+	"timeout":     "`deadline: 5m` ends all of it", "max_duration": "`deadline: 5m` ends all of it", "duration": "`for 30s` behind a step says how long it lasts, `deadline: 5m` ends all of it",
+	"thresholds": "what must hold is an `expect` in `hypothesis { … }`", "tag": "write `tags: [\"…\"]`", "labels": "write `tags: [\"…\"]`",
+}
+
 func (x *experiment) unknownAttr(s *syntax.Attr, block string) {
 	name := s.Name.Text
 	d := diag.Errorf(diag.UnknownAttr, s.Name.Span, "`%s` has no attribute `%s`", block, name)
@@ -314,7 +322,9 @@ func (x *experiment) unknownAttr(s *syntax.Attr, block string) {
 			}
 		}
 	}
-	switch {
+	switch meant := elsewhereSaid[name]; {
+	case block == "experiment" && meant != "":
+		d = d.WithHint("%s", meant)
 	case block == "experiment":
 		d = d.WithHint("it has `%s`; anything else goes into `meta: {%s: …}`", strings.Join(attrNames[block], "`, `"), name)
 	case attrNames[block] != nil:

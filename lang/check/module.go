@@ -199,6 +199,11 @@ func (c *checker) locate(s *syntax.Use) (file string, std, ok bool) {
 		d = d.WithHint("did you mean `%s`?", near)
 	case slices.Contains(c.stdNames(), "std/"+name):
 		d = d.WithHint("did you mean `std/%s`?", name)
+	case name == "":
+		d.Message = "the path is empty"
+		d = d.WithHint("write `./lib/ours.chaos`, or a module of the standard library such as `std/web`")
+	case strings.Contains(name, "://"):
+		d = d.WithHint("nothing is fetched: keep it beside this file, and write `./%s`", path.Base(name))
 	case strings.HasPrefix(name, "/"):
 		d = d.WithHint("write the path from this file on: `./lib/ours.chaos`")
 	case strings.HasSuffix(name, ".chaos"):

@@ -346,6 +346,10 @@ func readYAML(src *diag.Source) (given, *diag.Diagnostic) {
 			d.Message = "this is not YAML: " + syn.Message
 			if syn.Token != nil {
 				d.Span = y.span(syn.Token.Position.Line, syn.Token.Position.Column, syn.Token.Value)
+				if strings.HasPrefix(strings.TrimLeft(src.Line(max(syn.Token.Position.Line, 1)), " "), "\t") {
+					d.Message = "this is not YAML: the line starts with a tab"
+					d = d.WithHint("YAML is indented with blanks only")
+				}
 			}
 		}
 		return given{}, &d
@@ -420,6 +424,9 @@ func (y *yamlReader) read(n ast.Node, depth int) given {
 		g.kind, g.text = value.String, n.Value.Value
 	case *ast.IntegerNode:
 		g.kind, g.text = value.Number, fmt.Sprint(n.Value)
+		if plain := strings.TrimLeft(t.Value, "+-0"); strings.HasPrefix(strings.TrimLeft(t.Value, "+-"), "0") && plain != "" && strings.Trim(plain, "0123456789_") == "" {
+			y.fail(g.at, "`%s` is octal in YAML, the number %s: write `%s` or `%s`", t.Value, g.text, g.text, plain)
+		}
 	case *ast.FloatNode:
 		g.kind, g.text = value.Number, strconv.FormatFloat(n.Value, 'g', -1, 64)
 	case *ast.BoolNode:

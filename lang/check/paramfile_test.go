@@ -57,6 +57,9 @@ func TestParamFiles(t *testing.T) {
 		{"p.yaml", "patience: 5s\nsteps: [1s, 2]\n", "E308 p:2:13 wants a list of duration, and one of its values is the number `2`"},
 		{"p.yaml", "patience: 5s\nname: 12\n", "E308 p:2:7 wants a string, and this is the number `12`: write it in quotes: \"12\""},
 		{"p.json", `{"patience": "5s", "count": 1e999}`, "E308 p:1:29 the parameter `count` wants a number, and `1e999` is out of range"},
+		{"p.yaml", "patience: 5s\n\tcount: 3\n", "E308 p:2:1 this is not YAML: the line starts with a tab: YAML is indented with blanks only"},
+		{"p.yaml", "patience: 5s\ncount: 010\n", "E308 p:2:8 `010` is octal in YAML, the number 8: write `8` or `10`"},
+		{"p.yaml", "patience: 5s\ncount: 0\nname: \"010\"\n", `1s 5m 5s "010" "fast" [1ms, 10ms] 5% false 0 {team: "a"} 5/s`},
 		{"p.yaml", "patience: 5s\non: yes\n", "E308 p:2:5 wants a bool, and this is the text \"yes\": such as true"},
 		{"p.yaml", "patience: 5s\nname:\n", "E308 p:2:7 wants a string, and this is nothing"},
 		{"p.yaml", "patience: 5s\nnaem: x\n", "E308 p:2:1 no parameter `naem`: did you mean `name`"},
@@ -157,6 +160,32 @@ func TestSecretsFromOutsideAreNotShown(t *testing.T) {
 	b, ds := Bind(script, script.Params, Given{Flags: map[string]string{"key": "green", "head": `{auth: "hunter2", kind: "x"}`}, Secret: find})
 	if len(ds) > 0 || b.Hidden["head.auth"] != "hunter2" {
 		t.Errorf("%v, %v", b.Hidden, ds)
+	}
+}
+
+// What is too short to be hidden is refused where the default says that a secret stands there, and nowhere else.
+func TestShortTextsInSecretLists(t *testing.T) {
+	script := bindable(t, "\n-- main.chaos --\nparam head = {auth: secret(\"AUTH\"), kind: \"json\"}\nparam keys = [secret(\"A\")]\nparam both = [secret(\"A\"), \"GET\"]\n")
+	find := func(string) (string, bool) { return "hunter2", true }
+	for _, c := range []struct{ param, text, want string }{
+		{"head", `{auth: "abc", kind: "x"}`, "the secret `head.auth` is too short to be hidden"},
+		{"head", `{auth: "", kind: "x"}`, "the secret `head.auth` is too short to be hidden"},
+		{"head", `{auth: "abcd", kind: "x", more: "y"}`, ""},
+		{"head", `{kind: "x"}`, ""},
+		{"keys", `["abcd", "abc"]`, "the secret `keys[1]` is too short to be hidden"},
+		{"both", `["abcd", "PUT", "x"]`, ""},
+	} {
+		_, ds := Bind(script, script.Params, Given{Flags: map[string]string{c.param: c.text}, Secret: find})
+		got := ""
+		if len(ds) > 0 {
+			got = ds[0].Message
+		}
+		if got != c.want || len(ds) > 1 {
+			t.Errorf("%s=%s: %v, want %q", c.param, c.text, ds, c.want)
+		}
+	}
+	if _, ds := Bind(script, script.Params, Given{Secret: func(string) (string, bool) { return "", true }}); len(ds) != 2 { // AUTH and A
+		t.Errorf("empty secrets: %v", ds)
 	}
 }
 

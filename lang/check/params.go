@@ -99,7 +99,7 @@ func Bind(script *Script, params []*Param, g Given) (Bound, []diag.Diagnostic) {
 		case p.Secret && v.T.Kind == value.String:
 			b.hide(p.Name, v.Text(), at)
 		case p.Secret && at != p.Span: // those of its default are found by their names
-			b.hideAll(p.Name, v)
+			b.hideAll(p.Name, v, marked(p), at)
 		}
 	}
 	for _, s := range script.Secrets {
@@ -188,7 +188,8 @@ func (b *binder) secret(name string, at diag.Span) (string, bool) {
 		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is not set", name).
 			WithHint("set `CHAOS_SECRET_%s`, or write `%s=…` into the file of `--secrets`", name, name))
 	case v == "":
-		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is empty", name))
+		ok = false
+		b.diags = append(b.diags, diag.Errorf(diag.NoSecret, at, "the secret `%s` is empty", name).WithHint("give it %d characters or more", leastSecret))
 	default:
 		ok = b.hide(name, v, at)
 	}
@@ -211,21 +212,64 @@ func (b *binder) hide(name, v string, at diag.Span) bool {
 	return true
 }
 
-// hideAll hides the texts in a list or a map that was given for a secret one: nobody says which of them are the secrets. One
-// that is too short to be told from other text may be plain, so it is no mistake, and is not hidden.
-func (b *binder) hideAll(name string, v value.Value) {
+// mark stands for any secret in a default, where only its place matters.
+const mark = "\x00secret"
+
+// marked is the default of a parameter with a mark in the place of each secret.
+func marked(p *Param) value.Value {
+	return p.Default.Eval(expr.EnvFunc(func(path []string) value.Value {
+		for _, o := range p.Default.Operands() {
+			if o.Path[0] == path[0] && o.Binding.Secret != "" {
+				return value.StringOf(mark)
+			}
+		}
+		return value.NoData("`%s` is not known", path[0])
+	}))
+}
+
+// marksAll tells that a value of a default holds a secret, in each of its elements if it has some.
+func marksAll(v value.Value) bool {
+	switch x := v.V.(type) {
+	case string:
+		return strings.Contains(x, mark)
+	case []value.Value:
+		return len(x) > 0 && !slices.ContainsFunc(x, func(e value.Value) bool { return !marksAll(e) })
+	case map[string]value.Value:
+		return len(x) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(x)), func(e value.Value) bool { return !marksAll(e) })
+	}
+	return false
+}
+
+// hideAll hides the texts in a list or a map that was given for a secret one. Any of them may be a secret. One that is too
+// short to be hidden is refused where the default has a secret in its place, or nothing but secrets; else it may be plain.
+func (b *binder) hideAll(name string, v, usual value.Value, at diag.Span) {
+	inner := func(name string, v, usual value.Value, there, all bool) {
+		if !there && all {
+			usual = value.StringOf(mark)
+		}
+		b.hideAll(name, v, usual, at)
+	}
 	switch x := v.V.(type) {
 	case string:
 		if len(x) >= leastSecret {
 			b.Hidden[name] = x
+		} else if marksAll(usual) {
+			b.hide(name, x, at)
 		}
 	case []value.Value:
+		list, _ := usual.V.([]value.Value)
 		for i, e := range x {
-			b.hideAll(fmt.Sprintf("%s[%d]", name, i), e)
+			u, there := value.Value{}, i < len(list)
+			if there {
+				u = list[i]
+			}
+			inner(fmt.Sprintf("%s[%d]", name, i), e, u, there, marksAll(usual))
 		}
 	case map[string]value.Value:
-		for k, e := range x {
-			b.hideAll(name+"."+k, e)
+		fields, _ := usual.V.(map[string]value.Value)
+		for _, k := range slices.Sorted(maps.Keys(x)) {
+			u, there := fields[k]
+			inner(name+"."+k, x[k], u, there, marksAll(usual))
 		}
 	}
 }
@@ -249,7 +293,10 @@ func literal(from, text string, p *Param) (value.Value, diag.Diagnostic, bool) {
 			text = "…"
 		}
 		d := diag.Errorf(diag.BadParam, commandLine(from), "`%s` is no %s, which the parameter `%s` wants", text, kind, p.Name).
-			WithHint("such as `--param %s=%s`", p.Name, p.Type.Example())
+			WithHint("such as `%s=%s`", from, p.Type.Example())
+		if text == "" {
+			d.Message = fmt.Sprintf("the parameter `%s` wants a %s, and nothing stands behind the `=`", p.Name, kind)
+		}
 		return value.Value{}, d, false
 	}
 	src := diag.NewSource(from, text)

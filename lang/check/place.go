@@ -98,6 +98,10 @@ func (c *checker) leak(e *expr.Expr, p place) {
 	c.report(d)
 }
 
+func constant(at diag.Span, text string) diag.Diagnostic {
+	return diag.Errorf(diag.WrongPlace, at, "a default is a constant, and `%s` is none", text).WithHint("write a value, such as `10s` or `\"text\"`")
+}
+
 func (c *checker) judge(o expr.Operand, p place) (diag.Diagnostic, bool) {
 	root, b := o.Path[0], o.Binding
 	phase := root == "before" || root == "during" || root == "after"
@@ -112,7 +116,7 @@ func (c *checker) judge(o expr.Operand, p place) (diag.Diagnostic, bool) {
 		if b.Secret != "" {
 			return diag.Diagnostic{}, false
 		}
-		return fail(diag.WrongPlace, "write a value, such as `10s` or `\"text\"`", "a default is a constant, and `%s` is none", o.Text)
+		return constant(o.At, o.Text), true
 	case inProbe:
 		if sampled {
 			return fail(diag.WrongPlace, "use a param, a let of params, or a handle from `setup`", "the arguments of a probe are fixed after setup, and `%s` goes on changing", o.Text)

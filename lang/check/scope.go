@@ -16,6 +16,13 @@ import (
 // declare binds a name. Shadowing is an error; the first meaning stays, and declare returns false.
 func (c *checker) declare(scope *expr.Scope, name syntax.Name, b *expr.Binding) bool {
 	b.At = name.Span
+	if later, ok := scope.Names[name.Text]; ok && later.At.File == name.Span.File && later.At.Start.Offset > name.Span.Start.Offset {
+		// Kinds are declared one after the other, and it is the reader's order that counts.
+		c.report(diag.Errorf(diag.Duplicate, later.At, "the name `%s` is taken", name.Text).WithHint("give this one another name").WithNote(name.Span, "the first is here"))
+		later.At = name.Span
+		c.setVague(later, true)
+		return false
+	}
 	if first, ok := scope.Lookup(name.Text); ok && !(c.vague[first] && first.At == (diag.Span{})) {
 		d := diag.Errorf(diag.Duplicate, name.Span, "the name `%s` is taken", name.Text).WithHint("give this one another name")
 		if first.At != (diag.Span{}) {
@@ -61,6 +68,11 @@ func (c *checker) declareParams(scope *expr.Scope, params []*syntax.Param, out *
 			} else if p.Type.Kind == value.List && typeOf(p.Default).Kind == value.List {
 				p.Type = typeOf(p.Default)
 			}
+		}
+		if s.Type == nil && p.Type.Kind == value.Nil {
+			c.report(diag.Errorf(diag.BadParam, p.Default.Span(), "`nil` does not say what type `%s` has", s.Name.Text).
+				WithHint("write `param %s: string`; without a default it must be given", s.Name.Text))
+			p.Type = value.TAny
 		}
 		if s.Type == nil && s.Default == nil {
 			c.report(diag.Errorf(diag.BadParam, s.Name.Span, "`param %s` has neither a type nor a default", s.Name.Text).

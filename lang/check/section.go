@@ -337,8 +337,12 @@ func (b *body) repeat(s *syntax.Repeat, scope *expr.Scope) Stmt {
 	inner := expr.NewScope(scope)
 	if s.In == nil {
 		out.Times = b.expression(s.Times, scope, value.TNumber, p)
-		if v, ok := out.Times.Const(); ok && !b.isVague(out.Times) && v.T.Kind == value.Number && (v.Float() < 0 || v.Float() != float64(int64(v.Float()))) {
+		switch v, ok := out.Times.Const(); {
+		case !ok || b.isVague(out.Times) || v.T.Kind != value.Number:
+		case v.Float() < 0 || v.Float() != float64(int64(v.Float())):
 			b.report(diag.Errorf(diag.BadChoice, s.Times.Span, "`repeat %s` is no whole number of times", v).WithHint("write `repeat 3 { … }`"))
+		case v.Float() == 0:
+			b.report(diag.Errorf(diag.BadChoice, s.Times.Span, "`repeat %s` runs nothing", v).WithHint("write `repeat 3 { … }`, or remove it"))
 		}
 	} else {
 		out.In = b.expression(s.In, scope, nil, p)
@@ -348,6 +352,10 @@ func (b *body) repeat(s *syntax.Repeat, scope *expr.Scope) Stmt {
 		switch {
 		case t.Kind == value.List:
 			v.Type = t.ElemType()
+			if list, ok := out.In.Const(); ok && !b.vague[v] && len(list.Items()) == 0 {
+				b.report(diag.Errorf(diag.BadChoice, s.In.Span, "the list is empty, so this runs nothing").WithHint("write what it goes through: `repeat %s in [1s, 5s] { … }`", s.Name.Text))
+				b.setVague(v, true) // of what it would be nothing is known
+			}
 		case t.Kind != value.Any && !b.vague[v]:
 			b.report(diag.Errorf(diag.WrongType, s.In.Span, "`repeat %s in` goes through a list, and this is a %s", s.Name.Text, t).
 				WithHint("write `repeat %s in [%s] { … }`, or `repeat 3 { … }`", s.Name.Text, t.Example()))

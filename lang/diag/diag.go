@@ -62,17 +62,32 @@ type Note struct {
 
 // Warningf makes a warning without hint.
 func Warningf(code Code, at Span, format string, args ...any) Diagnostic {
-	return Diagnostic{Severity: Warning, Code: code, Span: at, Message: fmt.Sprintf(format, args...)}
+	return Diagnostic{Severity: Warning, Code: code, Span: at, Message: bounded(format, args)}
 }
 
 // Errorf makes an error without hint.
 func Errorf(code Code, at Span, format string, args ...any) Diagnostic {
-	return Diagnostic{Severity: Error, Code: code, Span: at, Message: fmt.Sprintf(format, args...)}
+	return Diagnostic{Severity: Error, Code: code, Span: at, Message: bounded(format, args)}
+}
+
+// longest is what a message may have. More comes from a name of a million letters, which nobody reads.
+const longest = 2000
+
+func bounded(format string, args []any) string {
+	s := fmt.Sprintf(format, args...)
+	if len(s) <= longest {
+		return s
+	}
+	runes := []rune(s)
+	if len(runes) <= longest {
+		return s
+	}
+	return string(runes[:longest/2]) + "…" + string(runes[len(runes)-longest/2:])
 }
 
 // WithHint returns d with a hint.
 func (d Diagnostic) WithHint(format string, args ...any) Diagnostic {
-	d.Hint = fmt.Sprintf(format, args...)
+	d.Hint = bounded(format, args)
 	return d
 }
 

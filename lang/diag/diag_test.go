@@ -34,6 +34,13 @@ func TestPosAgreesWithCounting(t *testing.T) {
 	}
 }
 
+func TestMessagesAreBounded(t *testing.T) {
+	d := Errorf(UnknownName, Span{}, "there is no `%s` here", strings.Repeat("é", 1_000_000)).WithHint("write `%s`", strings.Repeat("x", 1_000_000))
+	if n := len(d.Error()); n > 10_000 || !strings.HasPrefix(d.Message, "there is no `é") || !strings.HasSuffix(d.Message, "é` here") {
+		t.Errorf("%d bytes, %.40s", n, d.Message)
+	}
+}
+
 func list() List {
 	src := NewSource("a,b:c.chaos", "expect x < 20\nwait 5\n")
 	return List{

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -89,6 +90,11 @@ func (c *checker) expr(tree ast.Node) *node {
 	return c.bad(tree)
 }
 
+// declared are the names that somebody gave, which a hint may list; those of the language mean nothing by themselves.
+func (c *checker) declared() []string {
+	return slices.DeleteFunc(c.scope.All(), func(n string) bool { return n == "before" || n == "during" || n == "after" || n == "steady" })
+}
+
 func (c *checker) name(t *ast.IdentifierNode) *node {
 	if m, ok := c.p.markOf(t.Value); ok {
 		if m.num != nil {
@@ -107,7 +113,7 @@ func (c *checker) name(t *ast.IdentifierNode) *node {
 		if _, isFn := functions[t.Value]; isFn {
 			hint = "it is a function: write `" + functionUsage(t.Value) + "`"
 		} else if _, near := diag.Nearest(t.Value, names); !near {
-			hint = diag.DidYouMean(t.Value, c.scope.All())
+			hint = diag.DidYouMean(t.Value, c.declared())
 		}
 		if _, unit := token.UnitWord(t.Value); unit || slices.Contains(value.Suffixes(), t.Value) {
 			hint = "a unit stands directly behind its number, such as `200" + t.Value + "`"
@@ -562,7 +568,7 @@ func (c *checker) memberType(x, key *node) *value.Type {
 		return value.TAny
 	case value.Map:
 		if number {
-			c.reportAt(diag.WrongType, at, "", "%s: its keys are strings", is(x))
+			c.reportAt(diag.WrongType, at, "write `["+value.Quote(shorten(key.text()))+"]`", "%s: its keys are strings", is(x))
 			return nil
 		}
 		return t.ElemType()
@@ -624,7 +630,11 @@ func fieldHint(x *node, name string) string {
 			}
 		}
 	}
-	return diag.DidYouMean(name, x.typ.FieldNames())
+	hint := diag.DidYouMean(name, x.typ.FieldNames())
+	if hint == "" && strings.Contains(x.typ.Name, ".") {
+		hint = "`chaos doc " + x.typ.Name + "` lists them"
+	}
+	return hint
 }
 
 // fieldOwner is a name of the scope that has such a field, such as the probe whose `status` is meant; "" for none or several.

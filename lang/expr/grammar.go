@@ -365,6 +365,9 @@ func (g *grammar) member() *diag.Diagnostic {
 		if name.Kind == token.Number {
 			return g.fail(diag.BadExpression, name, name, "write `["+name.Text+"]` for an element of a list", "behind a dot stands a name, not `%s`", name.Text)
 		}
+		if before := g.tok(g.at - 1); before.Kind == token.Number && before.Stop() == dot.Off { // `5.`
+			return g.fail(diag.BadNumber, before, dot, "write `"+before.Text+"`", "a number does not end with a dot")
+		}
 		return g.fail(diag.BadExpression, dot, dot, "", "a name is missing behind `%s`", dot.Text)
 	}
 	g.at++
@@ -439,6 +442,9 @@ func (g *grammar) chained() *diag.Diagnostic {
 
 func (g *grammar) assign(t token.Token) *diag.Diagnostic {
 	next, prev := g.tok(g.at+1), g.tok(g.at-1)
+	if next.Off == t.Stop() && next.Is(">") && prev.Kind == token.Name && (g.tok(g.at-2).Is(",") || g.tok(g.at-2).Is("(")) { // all(list, x => x.ok)
+		return g.fail(diag.BadExpression, t, next, "`#` is the element: write `# > 1` or `.field`", "`=>` is no operator")
+	}
 	if next.Off == t.Stop() && (next.Is(">") || next.Is("<")) {
 		return g.fail(diag.BadExpression, t, next, "write `"+next.Text+"=`", "`=%s` is no operator", next.Text)
 	}

@@ -283,6 +283,8 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 			return "write `" + n.val.Text() + "` without quotes"
 		}
 		return "write `" + want.Example() + "`"
+	case want.Kind == value.Bandwidth && t.Kind == value.Size && n.kind == kConst:
+		return "write `" + shorten(n.text()) + "/s`"
 	case want.Unit():
 		return "write a " + want.String() + " such as `" + want.Example() + "`"
 	case want.Kind == value.Number && t.Kind == value.Ratio && n.kind == kConst:
@@ -301,6 +303,8 @@ func (c *checker) adaptHint(n *node, want *value.Type) string {
 		return c.boolFieldHint(n)
 	case want.Kind == value.Bool && t.Numeric():
 		return "compare it, for example `" + shorten(n.text()) + " > 0`"
+	case want.Kind == value.Bool && n.kind == kConst && t.Kind == value.String && (n.val.Text() == "true" || n.val.Text() == "false"):
+		return "write `" + n.val.Text() + "` without quotes"
 	case want.Kind == value.Bool && t.Kind == value.String:
 		return "compare it, for example `" + shorten(n.text()) + " == \"text\"`"
 	case want.Kind == value.Bool && t.Kind == value.List:

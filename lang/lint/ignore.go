@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,10 +14,13 @@ type ignore struct {
 	name string
 	at   diag.Span // of the name, or of the comment where there is none
 	line int       // that it silences
-	used bool
+	used bool      // or wrong in another way already
 }
 
 const directive = "lint:ignore"
+
+// almost is how a directive is misspelt. Nothing else would tell the reader why the warning stays.
+var almost = regexp.MustCompile(`(?i)^lint(\s*:\s*|-)ignore\b`)
 
 // silence takes away what the file says it knows, and reports ignores that are none.
 func (l *linter) silence(list []diag.Diagnostic) []diag.Diagnostic {
@@ -50,6 +54,10 @@ func (l *linter) ignores() (list []*ignore, bad []diag.Diagnostic) {
 		}
 		text := strings.TrimLeft(t.Text[2:], " \t")
 		rest, ok := strings.CutPrefix(text, directive)
+		if meant := almost.FindString(text); !ok && meant != "" {
+			from := t.Off + len(t.Text) - len(text)
+			bad = append(bad, diag.Warningf(diag.IgnoresWrong, l.src.Span(from, from+len(meant)), "`%s` silences nothing", meant).WithHint("write `// lint:ignore NAME reason`"))
+		}
 		if !ok || rest != "" && !strings.ContainsAny(rest[:1], " \t") {
 			continue
 		}
@@ -77,10 +85,11 @@ func (l *linter) ignores() (list []*ignore, bad []diag.Diagnostic) {
 			bad = append(bad, d)
 			continue
 		}
-		if strings.TrimSpace(reason) == "" {
+		mute := strings.TrimSpace(reason) == ""
+		if mute {
 			bad = append(bad, diag.Warningf(diag.IgnoresWrong, at, "this does not say why it is ignored").WithHint("write the reason behind it: `// lint:ignore %s because …`", name))
 		}
-		list = append(list, &ignore{name: name, at: at, line: l.target(all, i)})
+		list = append(list, &ignore{name: name, at: at, line: l.target(all, i), used: mute})
 	}
 	return list, bad
 }

@@ -35,6 +35,12 @@ var usage = map[string]string{
 	"do":         "do \"title\" { … }",
 }
 
+// Usage is the form of the statement that starts with a word.
+func Usage(word string) (string, bool) {
+	form, ok := usage[word]
+	return form, ok
+}
+
 // words are what a statement can start with, for "did you mean".
 var words = func() []string {
 	var out []string
@@ -64,6 +70,7 @@ var foreign = map[string]string{
 	"verify": "write `expect CONDITION` in `steady` or `hypothesis`", "ensure": "write `expect CONDITION` in `steady` or `hypothesis`",
 	"undo": "every fault is undone by itself: `rollback { … }` is for what else has to be done",
 	"kill": "write `process.kill(match: \"…\")`", "pkill": "write `process.kill(match: \"…\")`", "killall": "write `process.kill(match: \"…\")`",
+	"GET": "a request that is watched is a probe: `probe NAME = http.get(\"…\")`", "POST": "a request that acts is a step: `http.send(\"…\")`",
 	"curl": shell("curl"), "wget": shell("wget"), "kubectl": shell("kubectl"), "docker": shell("docker"), "systemctl": shell("systemctl"),
 	"ssh": shell("ssh"), "sudo": shell("sudo"), "tc": shell("tc"), "iptables": shell("iptables"), "rm": shell("rm"), "bash": shell("bash"), "sh": shell("sh"),
 }
@@ -188,7 +195,10 @@ func (p *parser) special(i, e, k int, block bool) (diag.Diagnostic, bool) {
 	if first.Is("for") && e > i+1 && p.toks[i+1].Kind == token.Number {
 		return diag.Errorf(diag.Unexpected, p.span(first), "`for` stands behind what it holds").WithHint("write `family.name(…) for %s`", p.toks[i+1].Text), true
 	}
-	if hint, ok := foreign[first.Text]; ok && usage[first.Text] == "" && (k == i+1 || k == i) && !at.Is(":") && !at.Is("=") && !at.Is("(") && !at.Is(".") {
+	if hint, ok := foreign[first.Text]; ok && usage[first.Text] == "" && (k == i+1 || k == i) && !at.Is(":") && !at.Is("=") && !at.Is("(") && !at.Is(".") && !p.defines(first.Text) {
+		if (first.Is("import") || first.Is("include")) && at.Kind == token.String {
+			hint = "write `use " + short(at) + "`"
+		}
 		return diag.Errorf(diag.UnknownBlock, p.span(first), "there is no statement `%s`", first.Text).WithHint("%s", hint), true
 	}
 	if hint, ok := foreign[first.Text]; ok && usage[first.Text] == "" && e-i > 1 && p.toks[i+1].Is("(") && (block || k > p.partner[i+1]) {
@@ -307,15 +317,32 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 	}
 	switch {
 	case first.Is("use") && e > i+1 && p.toks[i+1].Kind != token.String:
-		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "`use` takes a path in quotes").WithHint("write `%s`", usage["use"]), true
+		path := p.toks[i+1]
+		for j := i + 2; j < e && p.toks[j].Off == path.Stop(); j++ { // std/web, ./lib/ours.chaos
+			path.Text += p.toks[j].Text
+		}
+		d, form := diag.Errorf(diag.Unexpected, p.pos.span(path.Off, path.Stop()), "`use` takes a path in quotes"), usage["use"]
+		if last := p.toks[e-1]; last.Kind == token.String && path.Kind == token.Name { // use web from "std/web"
+			form = "use " + short(last) + " as " + path.Text
+		} else if strings.Contains(path.Text, "/") {
+			form = "use \"" + short(path) + "\""
+		}
+		return d.WithHint("write `%s`", form), true
 	case !named || e == i+1:
 		return diag.Diagnostic{}, false
 	case p.toks[i+1].Kind == token.Name && token.Reserved[p.toks[i+1].Text]:
 		return p.reserved(i + 1), true
+	case first.Is("probe") && k == i+2 && p.hasCall(i+1, e) && p.toks[k].Is("."):
+		return diag.Errorf(diag.Unexpected, p.pos.span(p.toks[i+1].Off, p.toks[p.callee(i+1)-1].Stop()), "this probe has no name").
+			WithHint("write `probe NAME = %s(…)`: conditions read it by its name", p.text(i+1, p.callee(i+1))), true
 	case p.toks[i+1].Kind != token.Name:
 		return diag.Errorf(diag.Unexpected, p.span(p.toks[i+1]), "`%s` needs a name, not %s", first.Text, found(p.toks[i+1])).WithHint("write `%s`", usage[first.Text]), true
 	case first.Is("param") && k == i+3 && p.toks[i+2].Is(":") && (k >= e || p.toks[k].Kind != token.Name):
 		name := p.toks[i+1].Text
+		if k < e && (p.toks[k].Is("[") || p.toks[k].Is("{")) {
+			kind := map[bool]string{true: "list", false: "map"}[p.toks[k].Is("[")]
+			return diag.Errorf(diag.BadAssign, p.span(p.toks[k]), "the type of a parameter is a word").WithHint("write `param %s: %s`, or `param %s = %s` for a default", name, kind, name, short(token.Token{Text: p.text(k, p.partner[k]+1)})), true
+		}
 		return diag.Errorf(diag.BadAssign, p.span(p.toks[i+2]), "`:` gives a parameter its type, `=` its default").WithHint("write `param %s = …` or `param %s: duration`", name, name), true
 	case k == i+2 && k < e && (p.toks[k].Is(":") || p.toks[k].Is("==")):
 		return diag.Errorf(diag.BadAssign, p.span(p.toks[k]), "`=` binds a name, not `%s`", p.toks[k].Text).WithHint("write `%s %s = …`", first.Text, p.toks[i+1].Text), true
@@ -335,6 +362,16 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.pos.span(p.toks[i+3].Off, p.toks[e-1].Stop()), "a probe is a call, and this is none").WithHint("write `%s`; `let` names an expression", usage["probe"]), true
 	}
 	return diag.Diagnostic{}, false
+}
+
+// defines tells that the file has an action called so.
+func (p *parser) defines(name string) bool {
+	for j := range p.toks {
+		if p.toks[j].Is("action") && nextIs(p.toks, j, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *parser) hasCall(i, e int) bool {
@@ -525,6 +562,8 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 	}
 	near, close := diag.Nearest(first.Text, words)
 	switch {
+	case i+2 < e && (next.Is("+") || next.Is("-") || next.Is("*") || next.Is("/")) && (p.toks[i+2].Is("=") || p.toks[i+2].Is(next.Text)) && p.toks[i+2].Off == next.Stop():
+		return diag.Errorf(diag.BadAssign, p.pos.span(next.Off, p.toks[i+2].Stop()), "`%s%s` is no operator: a name keeps its value", next.Text, p.toks[i+2].Text).WithHint("bind another: `let NAME = %s %s …`", first.Text, next.Text)
 	case next.Is("="):
 		if k+1 < e && i+2 < e && p.hasCall(i+2, e) && !close {
 			return diag.Errorf(diag.BadAssign, p.span(next), "a name is bound with a word in front").WithHint("write `probe %s = …` for a probe, or `… as %s` behind an action", first.Text, first.Text)
@@ -561,6 +600,12 @@ func (p *parser) unknownStatement(i, e, k int, block bool) diag.Diagnostic {
 			return d.WithHint("write `%s(…)` to call it, or `expect %s` to claim it", p.text(i, e), p.text(i, e))
 		}
 		return p.bareExpression(i, e)
+	case p.defines(first.Text) && next.Kind != token.Op && !next.Is(":"):
+		list := "…"
+		if i+1 < e && !token.Clauses[next.Text] {
+			list = argument(next, p.toks, i+1)
+		}
+		return diag.Errorf(diag.Unexpected, p.behind(first), "a call needs brackets").WithHint("write `%s(%s)`", first.Text, list)
 	case i+1 == e:
 		return diag.Errorf(diag.UnknownBlock, p.span(first), "`%s` alone says nothing", first.Text).WithHint("a statement starts with a word such as `expect`, `wait` or `inject`, or calls an action: `family.name(…)`")
 	case next.Kind == token.Op || token.IsWordOp(next.Text):

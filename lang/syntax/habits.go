@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -11,7 +12,7 @@ import (
 // asked are words that other languages have for an operator of this one.
 var asked = map[string]string{
 	"like": "write `contains`, or `matches` with a regular expression", "includes": "write `contains`", "contain": "write `contains`",
-	"has": "write `contains`", "match": "write `matches`", "between": "write `200 <= x and x <= 299`", "isnt": "write `!=`",
+	"has": "write `contains`", "match": "write `matches`", "isnt": "write `!=`",
 	"xor": "write `a != b`", "mod": "write `%`", "div": "write `/`",
 }
 
@@ -46,6 +47,17 @@ func (p *parser) habit(i, e, k int) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.Unexpected, p.span(before), "`wait` takes no `while`").WithHint("write `wait until not (CONDITION) within 30s`"), true
 	case at.Kind == token.Name && asked[at.Text] != "" && operandEnd(before) && !before.Is(")") && p.judges(i):
 		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("%s", asked[at.Text]), true
+	case at.Is("between") && operandEnd(before) && p.judges(i) && k+3 < e && p.toks[k+2].Is("and"):
+		x, least, most := p.left(i, k), p.toks[k+1].Text, p.toks[k+3].Text
+		return diag.Errorf(diag.Unexpected, p.span(at), "`between` is no operator").WithHint("write `%s <= %s and %s <= %s`", least, x, x, most), true
+	case at.Kind == token.Name && len(at.Text) > 2 && operandEnd(before) && p.judges(i) && !token.Reserved[at.Text] && nearWordOp(at.Text) != "":
+		return diag.Errorf(diag.Unexpected, p.span(at), "`%s` is no operator", at.Text).WithHint("did you mean `%s`?", nearWordOp(at.Text)), true
+	case at.Is(".") && next.Kind == token.Name && usage[p.toks[i].Text] == "" && p.partner[k-1] < k-1 && p.callee(i) == p.partner[k-1]:
+		return diag.Errorf(diag.Unexpected, p.span(at), "a step is no value, so no field of it can be read here").WithHint("name what it returns: `%s(…) as result`, and read `result.%s`", p.text(i, p.partner[k-1]), next.Text), true
+	case comparisons[at.Text] && (before.Is("and") || before.Is("or") || before.Is("&&") || before.Is("||")) && p.judges(i) && p.compared(i, k) != "":
+		return diag.Errorf(diag.Unexpected, p.span(at), "nothing stands in front of this `%s`", at.Text).WithHint("say it on this side too: `%s %s …`", p.compared(i, k), at.Text), true
+	case before.Is(".") && at.Kind == token.Number && p.judges(i):
+		return diag.Errorf(diag.Unexpected, p.span(at), "behind a dot stands a name, not `%s`", at.Text).WithHint("write `[%s]` for an element of a list", at.Text), true
 	case before.Is("not") && k-2 > i && operandEnd(p.toks[k-2]) && (at.Kind == token.Number || at.Kind == token.String):
 		return diag.Errorf(diag.Unexpected, p.span(before), "`not` compares nothing").WithHint("write `!=`"), true
 	case at.Is(".") && next.Kind == token.Number && at.Stop() == next.Off && !touch:
@@ -117,6 +129,42 @@ func (p *parser) inside(i, k int) bool {
 func (p *parser) judges(i int) bool {
 	t := p.toks[i]
 	return t.Kind == token.Name && (checks[t.Text] || t.Text == "abort" || t.Text == "when" || t.Text == "wait" || t.Text == "let")
+}
+
+var comparisons = map[string]bool{"<": true, "<=": true, ">": true, ">=": true, "==": true, "!=": true}
+
+// callee is the index behind the name of a call that starts at i, where its bracket opens.
+func (p *parser) callee(i int) int {
+	j := i + 1
+	for j+1 < len(p.toks) && p.toks[j].Is(".") {
+		j += 2
+	}
+	return j
+}
+
+// left is the operand that ends in front of k: what stands there up to the word that joins it with another one.
+func (p *parser) left(i, k int) string {
+	j := k
+	for j > i+1 && !slices.Contains([]string{"and", "or", "&&", "||", "not", "when", "until", "="}, p.toks[j-1].Text) && p.partner[j-1] < k {
+		j--
+	}
+	return p.text(j, k)
+}
+
+// compared is the left side of the last comparison in front of k, "" for none.
+func (p *parser) compared(i, k int) string {
+	for j := k - 1; j > i+1; j-- {
+		if comparisons[p.toks[j].Text] && p.toks[j].Kind == token.Op {
+			return p.left(i, j)
+		}
+	}
+	return ""
+}
+
+// nearWordOp is the operator that a misspelt word most likely means, "" for none.
+func nearWordOp(word string) string {
+	near, _ := diag.Nearest(strings.ReplaceAll(word, "_", ""), []string{"contains", "startsWith", "endsWith", "matches"})
+	return near
 }
 
 // behindBlock reports what stands behind the block of a statement, where only `else` may.

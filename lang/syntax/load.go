@@ -74,7 +74,7 @@ func Encoding(name string, data []byte) (diag.Diagnostic, bool) {
 		valid += n
 	}
 	if valid == len(data) {
-		return diag.Diagnostic{}, false
+		return loneCR(name, data)
 	}
 	pos := diag.Pos{Offset: valid, Line: 1 + bytes.Count(data[:valid], []byte("\n"))}
 	pos.Col = utf8.RuneCount(data[bytes.LastIndexByte(data[:valid], '\n')+1:valid]) + 1
@@ -86,6 +86,16 @@ func Encoding(name string, data []byte) (diag.Diagnostic, bool) {
 		return diag.Errorf(diag.NotUTF8, at, "this is binary data, not a script"), true
 	}
 	return diag.Errorf(diag.NotUTF8, at, "the file is not UTF-8: byte 0x%02x cannot stand here", data[valid]).WithHint("save it as UTF-8"), true
+}
+
+// loneCR knows the line ends of old Macs: with them the whole file would be one line, and no message could say where.
+func loneCR(name string, data []byte) (diag.Diagnostic, bool) {
+	cr := bytes.IndexByte(data, '\r')
+	if cr < 0 || cr == len(data)-1 || bytes.IndexByte(data, '\n') >= 0 {
+		return diag.Diagnostic{}, false
+	}
+	pos := diag.Pos{Offset: cr, Line: 1, Col: utf8.RuneCount(data[:cr]) + 1}
+	return diag.Errorf(diag.BadCharacter, diag.Span{File: name, Start: pos, End: pos}, "the lines of this file end in CR alone").WithHint("save it with LF or CRLF at the line ends"), true
 }
 
 func emptyFile(src *diag.Source) diag.Diagnostic {

@@ -255,6 +255,7 @@ func TestLoad(t *testing.T) {
 		{write("large.chaos", strings.Repeat("// x\n", MaxSize/5+1)), "is too large for a script", diag.BadFile},
 		{write("latin.chaos", "let a = \"caf\xe9\"\n"), "byte 0xe9", diag.NotUTF8},
 		{write("binary.chaos", "\x7fELF\x00\x01"), "binary data", diag.NotUTF8},
+		{write("mac.chaos", "let a = 1\rlet b = 2\r"), "the lines of this file end in CR alone", diag.BadCharacter},
 		{write("utf16.chaos", "\xff\xfea\x00"), "UTF-16", diag.NotUTF8},
 	} {
 		src, ds := Load(c.path)

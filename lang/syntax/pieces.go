@@ -346,6 +346,7 @@ func (p *parser) names(i, e int) {
 		}
 		first := k == i || p.toks[k-1].Kind == token.End || p.toks[k-1].Is("{")
 		switch {
+		case first && t.Is("probe") && p.hasCall(k+1, e) && p.toks[k+2].Is("."): // without a name: `http` is none
 		case t.Is("as"), first && (t.Is("let") || t.Is("param") || t.Is("probe") || t.Is("action") || t.Is("repeat")):
 			p.file.Assumed[next.Text] = true
 			for d := k + 2; d+1 < e && p.toks[d].Is("-") && p.toks[d+1].Kind == token.Name; d += 2 { // my-home

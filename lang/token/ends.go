@@ -33,7 +33,7 @@ func endStatements(all []Token, end int) []Token {
 					continue
 				}
 				// A statement word at the start of a line starts a statement, however incomplete the one before is.
-				if goesOn(prev) && (prev.Is(".") || !closesBracket(rest)) || goesOnWith(rest) {
+				if goesOn(prev) && !counts(out) && !startsStatement(prev, rest) || goesOnWith(rest) {
 					continue
 				}
 			}
@@ -106,6 +106,18 @@ func closesBracket(line []Token) bool {
 	return true
 }
 
+// startsStatement tells that a line starts a statement although the one before it, which ends with prev, goes on. Behind a
+// dot every word is a field, so there a statement word must be followed by what no field is followed by.
+func startsStatement(prev Token, line []Token) bool {
+	if !closesBracket(line) {
+		return false
+	}
+	if !prev.Is(".") {
+		return true
+	}
+	return len(line) > 1 && (line[1].Is("{") || line[1].Kind == String || line[1].Kind == Number || line[1].Kind == Name && !IsWordOp(line[1].Text) && !Clauses[line[1].Text])
+}
+
 // steadyBlock tells that the block `steady` starts here, not the value of that name.
 func steadyBlock(all []Token) bool {
 	if len(all) == 0 || !all[0].Is("steady") {
@@ -116,6 +128,15 @@ func steadyBlock(all []Token) bool {
 		all = all[1:]
 	}
 	return len(all) > 0 && all[0].Is("{")
+}
+
+// counts tells that a line ends with the `n++` of other languages, which is no operator that goes on.
+func counts(line []Token) bool {
+	n := len(line)
+	if n < 3 || line[n-3].Kind != Name || !line[n-1].Is(line[n-2].Text) {
+		return false
+	}
+	return (line[n-1].Is("+") || line[n-1].Is("-")) && line[n-2].Off == line[n-3].Stop() && line[n-1].Off == line[n-2].Stop()
 }
 
 // goesOn tells that a statement cannot end behind this token.
@@ -138,6 +159,9 @@ func goesOnWith(line []Token) bool {
 	}
 	switch t := line[0]; t.Kind {
 	case Op, Punct:
+		if t.Is("-") && len(line) > 1 && line[1].Is("-") && line[1].Off == t.Stop() { // a comment of SQL
+			return false
+		}
 		return continuing[t.Text] && t.Text != "," && t.Text != ")" && t.Text != "]"
 	case Name:
 		if t.Text == "not" { // `not in`

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -259,6 +260,9 @@ func (s *scanner) number() {
 		}
 		if digit := s.text[start:unitStart]; bad == "xx" && len(digit) == 1 { // 5xx
 			hint = "write a range: `" + digit + "00 <= x and x <= " + digit + "99`"
+		}
+		if n, err := strconv.ParseUint(s.text[start:s.pos], 0, 64); err == nil { // 0x1F
+			hint = "write it in tens: `" + strconv.FormatUint(n, 10) + "`"
 		}
 		if hint == "" {
 			hint = "units are ns us ms s m h d, %, B kB MB GB KiB MiB GiB, kbit/s Mbit/s, /s /m /h"

@@ -178,9 +178,12 @@ func (t *Type) Example() string {
 	case List:
 		return "[" + t.ElemType().Example() + "]"
 	case Map:
+		if t.Elem != nil && t.Elem.Kind != Any {
+			return "{name: " + t.Elem.Example() + "}"
+		}
 		return `{name: "text"}`
 	case HandleK:
-		return "a name bound with `as`"
+		return "worker"
 	}
 	return "…"
 }

@@ -4,7 +4,9 @@ package secret
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"slices"
@@ -14,11 +16,19 @@ import (
 // EnvName is the environment variable that holds a secret.
 func EnvName(name string) string { return "CHAOS_SECRET_" + name }
 
+// longestLine bounds what a file that was chosen by mistake could take.
+const longestLine = 1 << 20
+
 // ReadFile reads a file of NAME=VALUE lines. Blank lines and lines that start with # do not count; everything behind the
 // first = is the value as it is. A file that others may read is refused.
 func ReadFile(path string) (map[string]string, error) {
 	f, err := os.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no file %s", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s may not be read", path)
+	case err != nil:
 		return nil, err
 	}
 	defer f.Close()
@@ -33,8 +43,9 @@ func ReadFile(path string) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
+	lines.Buffer(nil, longestLine)
+	n := 1
+	for ; lines.Scan(); n++ {
 		line := strings.TrimSuffix(lines.Text(), "\r")
 		if n == 1 {
 			line = strings.TrimPrefix(line, "\ufeff") // a byte order mark, as some editors write it
@@ -55,7 +66,9 @@ func ReadFile(path string) (map[string]string, error) {
 		}
 		out[name] = v
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("%s:%d: this line is longer than %d MiB, so this is no file of secrets", path, n, longestLine>>20)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return out, nil

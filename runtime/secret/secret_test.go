@@ -46,6 +46,19 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+func TestAFileThatHoldsNoSecrets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(path, []byte("A=x\n"+strings.Repeat("x", longestLine+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadFile(path); err == nil || !strings.HasSuffix(err.Error(), ":2: this line is longer than 1 MiB, so this is no file of secrets") {
+		t.Error(err)
+	}
+	if _, err := ReadFile(filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "there is no file ") {
+		t.Error(err)
+	}
+}
+
 func TestRedactor(t *testing.T) {
 	if Redactor(nil) != nil || Redactor(map[string]string{"A": "abc"}) != nil {
 		t.Error("there is nothing to hide")
