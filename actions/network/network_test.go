@@ -218,7 +218,7 @@ func TestUndoElsewhere(t *testing.T) {
 	}
 	begun := time.Now()
 	faulttest.Wants(t, occupyReverter{}.Revert(t.Context(), e, undo), "is alive, with pid "+r.Identity().ID)
-	if took := time.Since(begun); took > 4*time.Second {
+	if took := time.Since(begun); took > 20*time.Second { // it lives until it is killed
 		t.Error(took)
 	}
 	r.Kill()

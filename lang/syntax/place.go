@@ -145,7 +145,7 @@ func (f *finisher) title(s *Str) {
 
 // helps finds the comments that stand alone on their lines, joined where the lines follow each other, by the line behind.
 func helps(p *parser, list *token.List) map[int]string {
-	out := map[int]string{}
+	lines := map[int][]string{} // joined at the end: a file may be one long comment
 	alone := true
 	for _, t := range list.All {
 		switch {
@@ -154,17 +154,19 @@ func helps(p *parser, list *token.List) map[int]string {
 		case t.Kind == token.Comment && alone && strings.HasPrefix(t.Text, "//"):
 			line := p.pos.line(t.Off)
 			text := strings.TrimSpace(strings.TrimPrefix(t.Text, "//"))
-			if strings.HasPrefix(text, "lint:") { // for tools, not for readers
-				text = ""
+			block := lines[line]
+			delete(lines, line)
+			if text != "" && !strings.HasPrefix(text, "lint:") { // that is for tools, not for readers
+				block = append(block, text)
 			}
-			if before, ok := out[line]; ok {
-				delete(out, line)
-				text = strings.TrimSpace(before + "\n" + text)
-			}
-			out[line+1] = text
+			lines[line+1] = block
 		default:
 			alone = false
 		}
+	}
+	out := make(map[int]string, len(lines))
+	for line, block := range lines {
+		out[line] = strings.Join(block, "\n")
 	}
 	return out
 }

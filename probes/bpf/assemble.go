@@ -55,7 +55,7 @@ const (
 
 // Registers that a call of the kernel leaves alone. The calls take R1 to R5 and answer in R0.
 const (
-	record = asm.R6 // the event
+	record = asm.R6 // the event, and while it is counted the side of the table
 	task   = asm.R7
 	amount = asm.R8 // what to add
 	where  = asm.R9 // a pointer on its way, later the offset of the count in counts
@@ -125,20 +125,24 @@ func (c *code) who() {
 
 // count adds the amount to one of the counts of the key, and ends the program. Where the table is full, the event is lost.
 func (c *code) count(table, lost *ebpf.Map) {
+	const side = record // all of one program's doings are on one side
+	c.do(asm.StoreImm(asm.R10, c.word(), 0, asm.Word), asm.LoadMapPtr(asm.R1, table.FD()))
+	c.stack(asm.R2, c.word())
+	c.do(asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, "exit"), asm.Mov.Reg(side, asm.R0))
 	find := func() {
-		c.do(asm.LoadMapPtr(asm.R1, table.FD()))
+		c.do(asm.Mov.Reg(asm.R1, side))
 		c.stack(asm.R2, -c.keySize)
 		c.do(asm.FnMapLookupElem.Call())
 	}
 	find()
 	c.do(asm.JNE.Imm(asm.R0, 0, "add"))
-	c.do(asm.LoadMapPtr(asm.R1, table.FD()))
+	c.do(asm.Mov.Reg(asm.R1, side))
 	c.stack(asm.R2, -c.keySize)
 	c.stack(asm.R3, c.fresh())
 	c.do(asm.Mov.Imm(asm.R4, int32(ebpf.UpdateNoExist)), asm.FnMapUpdateElem.Call())
 	find() // another processor may have been first
 	c.do(asm.JNE.Imm(asm.R0, 0, "add"))
-	c.do(asm.StoreImm(asm.R10, c.word(), 0, asm.Word), asm.LoadMapPtr(asm.R1, lost.FD()))
+	c.do(asm.LoadMapPtr(asm.R1, lost.FD()))
 	c.stack(asm.R2, c.word())
 	c.do(asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, "exit"), asm.Mov.Imm(asm.R1, 1),
 		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0), asm.Ja.Label("exit"))

@@ -28,7 +28,7 @@ import (
 // roleVar makes the test binary play another program. To the probes a copy of it is one, since it is another file.
 const roleVar = "CHAOS_BPF_ROLE"
 
-var roles = map[string]func(args []string) error{"open": openRole, "serve": serveRole, "talk": talkRole, "watch": watchRole, "try": tryRole}
+var roles = map[string]func(args []string) error{"open": openRole, "round": roundRole, "serve": serveRole, "talk": talkRole, "watch": watchRole, "try": tryRole}
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVar); role != "" {
@@ -158,6 +158,34 @@ func openRole(args []string) error {
 		}
 		fmt.Println("opened")
 	}
+}
+
+// roundRole opens many files in turn, as often as it is told.
+func roundRole(args []string) error {
+	files, err := filepath.Glob(args[0])
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	if err := await(); err != nil {
+		return err
+	}
+	for range n {
+		for _, file := range files {
+			fd, err := unix.Open(file, unix.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			for range 30 { // some time between them, less than one can sleep
+				unix.Close(fd)
+			}
+		}
+	}
+	fmt.Println("opened")
+	return await()
 }
 
 // serveRole accepts one connection, reads all of it, and answers with a number of bytes.
@@ -325,6 +353,45 @@ func TestOpensAreCountedExactlyByPathAndProcess(t *testing.T) {
 	p.next()
 	if v, _ := s.Next(); number(t, v, "count") != 25*ways || number(t, v, "failed") != 25 {
 		t.Errorf("after a pause: %s", v)
+	}
+}
+
+func TestNothingIsLostWhileWhatIsIdleIsTakenOut(t *testing.T) {
+	needBPF(t)
+	path := program(t, "opener")
+	const files, times = 100, 1000
+	prefix := filepath.Join(filepath.Dir(path), "file")
+	for i := range files {
+		if err := os.WriteFile(prefix+strconv.Itoa(i), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := play(t, path, "round", prefix+"*", strconv.Itoa(times))
+	s := watching(t, "host.opens", map[string]value.Value{"match": str("^" + prefix)})
+	done := make(chan error, 1)
+	if _, err := io.WriteString(p.in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, err := p.out.ReadString('\n')
+		done <- err
+		close(done)
+	}()
+	seen, after := 0, 0
+	for after < 3 { // windows so short that in each of them most files are not opened
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			after++
+		default:
+		}
+		v, _ := s.Next()
+		seen += number(t, v, "count") + number(t, v, "lost")
+	}
+	if seen != files*times {
+		t.Errorf("%d files were opened %d times, and %d were seen", files, times, seen)
 	}
 }
 

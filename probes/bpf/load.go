@@ -62,7 +62,7 @@ func plain(err error) string {
 }
 
 // A table is bounded, in the kernel and in the runner: an entry stays for up to two periods, and what finds no room is
-// counted as lost. 32768 paths take 12MB in the kernel.
+// counted as lost. 32768 paths take 12MB in the kernel, and there are two sides of a table.
 func maxEntries(k kind) uint32 {
 	if k == opens {
 		return 32768
@@ -72,7 +72,8 @@ func maxEntries(k kind) uint32 {
 
 // watch is a set of loaded programs. The kernel removes them with their descriptors, so with this process at the latest.
 type watch struct {
-	table, lost *ebpf.Map
+	sides       [2]*ebpf.Map
+	table, lost *ebpf.Map // table has one entry: the side that programs count into
 	programs    []attachable
 	events      []int // perf events, while attached
 }
@@ -124,7 +125,12 @@ func load(k kind, trace tracefs, entries uint32) (_ *watch, err error) {
 	if k == flows {
 		key = flowKeySize
 	}
-	if w.table, err = newMap(ebpf.Hash, uint32(key), uint32(countsSize), entries); err != nil {
+	for i := range w.sides {
+		if w.sides[i], err = newMap(ebpf.Hash, uint32(key), uint32(countsSize), entries); err != nil {
+			return nil, err
+		}
+	}
+	if w.table, err = newTableOf(w.sides[0]); err != nil {
 		return nil, err
 	}
 	if w.lost, err = newMap(ebpf.Array, 4, 8, 1); err != nil {
@@ -165,10 +171,31 @@ func capable(bit int) bool {
 func newMap(of ebpf.MapType, key, value, entries uint32) (*ebpf.Map, error) {
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "chaos", Type: of, KeySize: key, ValueSize: value, MaxEntries: entries})
 	if err != nil {
-		return nil, refused("the kernel refuses a BPF map: "+plain(err), "see kernel.unprivileged_bpf_disabled, and what a container or lockdown forbids")
+		return nil, refusedMap(err)
 	}
 	return m, nil
 }
+
+func refusedMap(err error) error {
+	return refused("the kernel refuses a BPF map: "+plain(err), "see kernel.unprivileged_bpf_disabled, and what a container or lockdown forbids")
+}
+
+// newTableOf makes what leads programs to the table that they count into.
+func newTableOf(first *ebpf.Map) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "chaos", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1,
+		InnerMap: &ebpf.MapSpec{Name: "chaos", Type: first.Type(), KeySize: first.KeySize(), ValueSize: first.ValueSize(), MaxEntries: first.MaxEntries()},
+		Contents: []ebpf.MapKV{{Key: uint32(0), Value: first}},
+	})
+	if err != nil {
+		return nil, refusedMap(err)
+	}
+	return m, nil
+}
+
+// turn lets programs count into another side. To change a table of tables is the one update for which the kernel waits until
+// no program uses what was there before (maybe_wait_bpf_programs of kernel/bpf/syscall.c).
+func (w *watch) turn(to *ebpf.Map) error { return w.table.Put(uint32(0), to) }
 
 func newProgram(of ebpf.ProgramType, code asm.Instructions) (*ebpf.Program, error) {
 	// The helpers that read the kernel's memory are for programs under the GPL only.
@@ -304,8 +331,9 @@ func (w *watch) close() {
 		p.prog.Close()
 	}
 	w.events, w.programs = nil, nil
-	w.table.Close()
-	w.lost.Close()
+	for _, m := range []*ebpf.Map{w.sides[0], w.sides[1], w.table, w.lost} {
+		m.Close()
+	}
 }
 
 // needPrefix begins the name of what the probes need of the kernel; behind it stands a tracepoint.

@@ -371,26 +371,90 @@ func TestAfterCloseThereIsNoData(t *testing.T) {
 	}
 }
 
-func TestWhatTheKernelCannotTakeOutIsNotCountedAgain(t *testing.T) {
-	needBPF(t)
-	kernel, err := newMap(ebpf.Array, 4, uint32(countsSize), 1) // from an array nothing can be taken out, whatever the kernel
-	if err != nil {
-		t.Fatal(err)
+// twoSides are the sides of a table that no program counts into.
+func twoSides(t *testing.T, of ebpf.MapType) (sides [2]*ebpf.Map) {
+	t.Helper()
+	for i := range sides {
+		m, err := newMap(of, 4, uint32(countsSize), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		sides[i] = m
 	}
-	defer kernel.Close()
-	if err := kernel.Put(uint32(0), counts{7}); err != nil {
-		t.Fatal(err)
-	}
-	table := newTable(kernel, func(uint32) entry { return entry{} })
-	sum := uint64(0)
+	return sides
+}
+
+// tidied is the sum of what a table hands over in some windows, each of which ends as Next ends it.
+func tidied(t *testing.T, table *table[uint32], windows int) (sum uint64) {
+	t.Helper()
 	see := func(e entry) { sum += e.N[0] }
-	for range 3 {
+	for range windows {
 		if err := table.read(see); err != nil {
 			t.Fatal(err)
 		}
-		table.sweep(see)
+		if wait := table.leave(); wait != nil {
+			table.empty(wait(), see)
+		}
 	}
-	if sum != 7 {
+	return sum
+}
+
+func put(t *testing.T, side *ebpf.Map, n uint64) {
+	t.Helper()
+	if err := side.Put(uint32(0), counts{n}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatTheKernelCannotTakeOutIsNotCountedAgain(t *testing.T) {
+	needBPF(t)
+	sides := twoSides(t, ebpf.Array) // from an array nothing can be taken out, whatever the kernel
+	put(t, sides[0], 7)
+	table := newTable(sides, func(*ebpf.Map) error { return nil }, func(uint32) entry { return entry{} })
+	if sum := tidied(t, table, 3); sum != 7 {
 		t.Errorf("7 were counted as %d", sum)
+	}
+	put(t, sides[1], 2) // the side that programs count into by now
+	if sum := tidied(t, table, 3); sum != 2 {
+		t.Errorf("2 were counted as %d", sum)
+	}
+}
+
+func TestAProgramThatFoundItsCountsBeforeTheyAreTakenOutIsCounted(t *testing.T) {
+	needBPF(t)
+	sides := twoSides(t, ebpf.Hash)
+	put(t, sides[0], 7)
+	turn := func(to *ebpf.Map) error {
+		left := sides[0]
+		if to == left {
+			left = sides[1]
+		}
+		var n counts
+		if err := left.Lookup(uint32(0), &n); err != nil {
+			t.Error(err)
+		}
+		put(t, left, n[0]+1)
+		put(t, to, 100)
+		return nil
+	}
+	table := newTable(sides, turn, func(uint32) entry { return entry{} })
+	if sum := tidied(t, table, 2); sum != 8 { // the second finds it idle, and leaves it
+		t.Errorf("8 were counted as %d", sum)
+	}
+	if sum := tidied(t, table, 2); sum != 101 {
+		t.Errorf("101 on the other side were counted as %d", sum)
+	}
+}
+
+func TestProgramsThatCannotTurnCountOn(t *testing.T) {
+	needBPF(t)
+	sides := twoSides(t, ebpf.Hash)
+	put(t, sides[0], 7)
+	table := newTable(sides, func(*ebpf.Map) error { return unix.ENOMEM }, func(uint32) entry { return entry{} })
+	sum := tidied(t, table, 3)
+	put(t, sides[0], 9)
+	if sum += tidied(t, table, 3); sum != 9 {
+		t.Errorf("9 were counted as %d", sum)
 	}
 }

@@ -195,7 +195,8 @@ func restore(k kind, data json.RawMessage) (probes.Mergeable, error) {
 // counted is a table of any kind of key.
 type counted interface {
 	read(func(entry)) error
-	sweep(func(entry))
+	leave() (wait func() error)
+	empty(waited error, see func(entry))
 }
 
 // stream is an opened probe.
@@ -211,7 +212,9 @@ type stream struct {
 	counted
 	since  time.Time
 	missed uint64  // lost calls, of all windows so far
-	late   []entry // seen while sweeping: they belong to the next window
+	late   []entry // seen while tidying: they belong to the next window
+	tidies bool
+	tidied sync.WaitGroup
 }
 
 // open only looks whether the kernel would be asked in vain: a plan opens probes, and loads nothing.
@@ -240,9 +243,9 @@ func (s *stream) begin(w *watch) error {
 	}
 	s.watch = w
 	if s.kind == flows {
-		s.counted = newTable(w.table, showFlow)
+		s.counted = newTable(w.sides, w.turn, showFlow)
 	} else {
-		s.counted = newTable(w.table, showPath)
+		s.counted = newTable(w.sides, w.turn, showPath)
 	}
 	s.since = time.Now()
 	if err := w.attach(); err != nil {
@@ -263,7 +266,7 @@ func (s *stream) end() {
 func (s *stream) Next() (value.Value, probes.Mergeable) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watch == nil {
+	if s.watch == nil || s.closed {
 		return value.NoData("the probe is closed"), nil
 	}
 	w := &window{kind: s.kind, top: s.filter.Count, entries: map[entry]counts{}}
@@ -288,7 +291,10 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 	now := time.Now()
 	w.elapsed, s.since = now.Sub(s.since), now
 	w.keep(keptFor * w.top)
-	go s.tidy() // thousands of short-lived processes take a while, and Next is not to block
+	if !s.tidies { // thousands of short-lived processes take a while, and Next is not to block
+		s.tidies = true
+		s.tidied.Go(s.tidy)
+	}
 	return w.Value(), w
 }
 
@@ -296,16 +302,23 @@ func (s *stream) Next() (value.Value, probes.Mergeable) {
 func (s *stream) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watch != nil {
-		s.sweep(func(e entry) { s.late = append(s.late, e) })
+	if wait := s.leave(); wait != nil {
+		s.mu.Unlock()
+		err := wait()
+		s.mu.Lock()
+		s.empty(err, func(e entry) { s.late = append(s.late, e) })
 	}
+	s.tidies = false
 }
 
 // Close ends the counting.
 func (s *stream) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
+	s.mu.Unlock()
+	s.tidied.Wait() // it uses what is closed now
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.end()
 	return nil
 }

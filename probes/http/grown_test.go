@@ -626,11 +626,12 @@ func TestAHangInTheWarmupShows(t *testing.T) {
 		t.Errorf("%v after the warm-up the oldest request is %v old", length, p)
 	}
 	time.Sleep(1500 * time.Millisecond)
-	_, rest := s.Next()
-	m.Merge(rest)
-	w := m.(*window)
-	if due := int(w.elapsed.Seconds() * 100); w.missed < due-15 || w.missed > due+10 { // less the two that went out
-		t.Errorf("%d sends were missed of %d", w.missed, due)
+	due := func() int { return int(m.(*window).elapsed.Seconds() * 100) }
+	// The schedule may be behind for a moment, as on a busy machine: it catches up.
+	missed := m.(*window).missed
+	m.Merge(gather(s, func(w *window) bool { return missed+w.missed >= due()+int(w.elapsed.Seconds()*100)-15 }))
+	if w := m.(*window); w.missed < due()-15 || w.missed > due()+10 { // less the two that went out
+		t.Errorf("%d sends were missed of %d", w.missed, due())
 	}
 }
 

@@ -240,35 +240,55 @@ func TestPercentilesAreWithinAThousandth(t *testing.T) {
 	}
 }
 
-// A server stalls for half a second of three. A client that waits politely sees two slow requests; the schedule sees all.
+// A server stalls. A client that waits politely sees two slow requests; the schedule sees all that were due meanwhile.
 func TestAStallIsNotOmitted(t *testing.T) {
-	var begin atomic.Int64
-	begin.Store(time.Now().UnixNano())
-	stall := func(g *gauge) {
-		at := time.Since(time.Unix(0, begin.Load()))
-		if from, to := 1000*time.Millisecond, 1500*time.Millisecond; at > from && at < to {
-			time.Sleep(to - at)
+	var stalled atomic.Pointer[chan struct{}]
+	g, server := gauged(func(int64, http.ResponseWriter) {
+		if end := stalled.Load(); end != nil {
+			<-*end
 		}
-	}
-	var g *gauge
-	g, server := gauged(func(int64, http.ResponseWriter) { stall(g) })
+	})
 	defer server.Close()
-	begin.Store(time.Now().UnixNano())
-	v, w := runLoad(t, 3*time.Second, args{"url": str(server.URL), "rate": value.RateOf(200), "concurrency": value.NumberOf(2)})
-	if p99 := v.Get("p99").Duration(); p99 < 350*time.Millisecond || p99 > 3*time.Second {
-		t.Errorf("the open model's p99 is %v", p99)
+	end := make(chan struct{})
+	release := sync.OnceFunc(func() { close(end) })
+	defer release()
+	const rate = 200
+	s := startLoad(t, args{"url": str(server.URL), "rate": value.RateOf(rate), "concurrency": value.NumberOf(2), "timeout": value.DurationOf(30 * time.Second)})
+	w := gather(s, ended(100))
+	stalled.Store(&end)
+	begun := time.Now()
+	for before := w.missed; w.missed < before+98 && time.Since(begun) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+		_, m := s.Next()
+		w.Merge(m)
 	}
-	if p90 := v.Get("p90").Duration(); p90 < 80*time.Millisecond {
-		t.Errorf("the open model's p90 is %v", p90)
+	stall := time.Since(begun)
+	stalled.Store(nil)
+	release()
+	all := w.requests + int(stall.Seconds()*rate)
+	w.Merge(gather(s, ended(all-w.requests)))
+	if w.requests < all || w.errors > 0 {
+		t.Errorf("%d requests with %d errors, of %d that were due", w.requests, w.errors, all)
 	}
 	if most := g.most.Load(); most > 2 {
 		t.Errorf("%d requests were in flight", most)
 	}
-	if w.missed < 80 || w.missed > 500 {
-		t.Errorf("%d sends were withheld, 98 are expected on an idle machine", w.missed)
+	// What was withheld is sent late: all that were due in the first half of the stall waited for the second half of it.
+	slow := 0
+	for _, bar := range w.latencies.Distribution() {
+		if time.Duration(bar.To)*histogramUnit >= stall/2 {
+			slow += int(bar.Count)
+		}
 	}
-	if w.requests < 500 || w.errors != 0 {
-		t.Errorf("%d requests with %d errors: what was withheld is sent late", w.requests, w.errors)
+	if due := int(stall.Seconds() * rate / 2); slow < due-1 {
+		t.Errorf("%d requests waited for %v or longer, %d were due in the first half of a stall of %v", slow, stall/2, due, stall)
+	}
+	v := w.Value()
+	for field, share := range map[string]float64{"p90": 0.9, "p99": 0.99} {
+		// That of the slowest tenth or hundredth: of them the last were due so long before the end of the stall.
+		least := stall - time.Duration((1-share)*float64(w.requests+2)/rate*1e9)
+		if got := v.Get(field).Duration(); got < least-least/100 {
+			t.Errorf("%s is %v, of a stall of %v in %d requests at least %v", field, got, stall, w.requests, least)
+		}
 	}
 }
 
@@ -353,9 +373,10 @@ func TestMissedWhenNothingMoves(t *testing.T) {
 	// 100/s for 1s with room for 2: 98 are withheld, and after 300ms each of them is given up. A second may last longer.
 	s := startLoad(t, args{"url": str("http://" + address), "rate": value.RateOf(100), "concurrency": value.NumberOf(2), "timeout": value.DurationOf(300 * time.Millisecond)})
 	time.Sleep(time.Second)
-	_, m := s.Next()
-	w := m.(*window)
-	if due := int(w.elapsed.Seconds() * 100); w.missed < due-15 || w.missed > due+1 {
+	due := func(w *window) int { return int(w.elapsed.Seconds() * 100) }
+	// The schedule may be behind for a moment, as on a busy machine: it catches up.
+	w := gather(s, func(w *window) bool { return w.missed >= due(w)-15 })
+	if due := due(w); w.missed < due-15 || w.missed > due+1 {
 		t.Errorf("missed is %d of %d", w.missed, due)
 	}
 	if w.requests < 2 || w.requests > 2*int(w.elapsed/(300*time.Millisecond)) {
