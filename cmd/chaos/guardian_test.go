@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chaos/runtime/event"
 	"chaos/runtime/needtest"
 	"chaos/runtime/recovery"
 )
@@ -155,6 +156,39 @@ func TestRecoverAfterBothWereKilled(t *testing.T) {
 	if out, code := p.chaos("recover"); code != 0 || !strings.Contains(out, "nothing is left") {
 		t.Errorf("recover again: %d %s", code, out)
 	}
+}
+
+// A guardian that was just starting when its runner was killed takes the lock late: recover waits, and undoes nothing twice.
+func TestRecoverWaitsForAGuardianThatWasJustStarting(t *testing.T) {
+	dir := t.TempDir()
+	write := func(line string) {
+		f, err := os.OpenFile(filepath.Join(dir, event.JournalName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(f, line)
+		f.Close()
+	}
+	write(`{"seq":1,"kind":"run_started","data":{}}`)
+	write(`{"seq":2,"kind":"undo_intended","data":{"id":"u1","record":{"kind":"a","version":1}}}`)
+	r, err := recovery.Read(dir)
+	if err != nil || !r.Unrecovered() {
+		t.Fatal(r, err)
+	}
+	guardian, err := recovery.Lock(dir, recovery.GuardianLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		write(`{"seq":3,"kind":"undo_state","data":{"id":"u1","state":"reverted"}}`)
+		guardian.Close()
+	}()
+	r, lock, err := takeOver(t.Context(), r)
+	if err != nil || len(r.Open) > 0 {
+		t.Fatal(r, err)
+	}
+	lock.Close()
 }
 
 func TestTheGuardianUndoesWhatAStuckRunnerDoesNot(t *testing.T) {
