@@ -193,12 +193,19 @@ func TestAStepOfRollbackIsFinal(t *testing.T) {
 }
 
 func TestARunWhoseFolderIsDeletedIsNotTrusted(t *testing.T) {
-	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 400ms")
-	p := startChaos(t, "script", script)
-	p.until("waiting", "400ms")
-	if err := os.RemoveAll(p.theRun().Dir); err != nil {
-		t.Fatal(err)
+	const stay = "\n    exec.run(\"sh\", args: [\"-c\", \"touch here; until [ -e deleted ]; do sleep 0.02; done\"], timeout: 1m)"
+	deleted := func(p *chaosProcess, dir string) {
+		waitFor(t, "the moment", func() bool { _, err := os.Stat(filepath.Join(dir, "here")); return err == nil })
+		if err := os.RemoveAll(p.theRun().Dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "deleted"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	script, dir := scene(t, "    test.mark(\"mark1\")"+stay)
+	p := startChaos(t, "script", script)
+	deleted(p, dir)
 	if code := p.code(); code != 5 || !strings.Contains(p.output.String(), "journal.jsonl was deleted or moved while the run went on") {
 		t.Errorf("exit %d, want 5\n%s", code, p.output.String())
 	}
@@ -207,10 +214,9 @@ func TestARunWhoseFolderIsDeletedIsNotTrusted(t *testing.T) {
 	}
 
 	// Nor does it inject any more, once that is so.
-	script, dir = scene(t, "    test.mark(\"mark1\")\n    wait 400ms\n    test.mark(\"mark2\")")
+	script, dir = scene(t, "    test.mark(\"mark1\")"+stay+"\n    test.mark(\"mark2\")")
 	q := startChaos(t, "script", script)
-	q.until("waiting", "400ms")
-	os.RemoveAll(q.theRun().Dir)
+	deleted(q, dir)
 	if code := q.code(); code != 5 || len(marked(dir)) != 0 || !strings.Contains(q.output.String(), "so nothing may be injected") {
 		t.Errorf("exit %d, want 5; left %v\n%s", code, marked(dir), q.output.String())
 	}
