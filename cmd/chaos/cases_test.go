@@ -56,10 +56,9 @@ func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
-	// Until the second mark the samples fill the page that the journal has begun, 4 KiB.
-	script, dir := scene(t, "    test.mark(\"mark1\")\n    wait 3s\n    test.mark(\"mark2\")")
+	script, dir := scene(t, "    test.mark(\"mark1\")\n    exec.run(\"sh\", args: [\"-c\", \"touch here; until [ -e full ]; do sleep 0.02; done\"], timeout: 1m)\n    test.mark(\"mark2\")")
 	p := startChaos(t, "script", script, "--runs", small)
-	waitFor(t, "the first mark", func() bool { return len(marked(dir)) == 1 })
+	waitFor(t, "the first mark", func() bool { _, err := os.Stat(filepath.Join(dir, "here")); return err == nil && len(marked(dir)) == 1 })
 	filler, err := os.Create(filepath.Join(small, "filler"))
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +69,14 @@ func TestARunsFolderThatFillsUpStopsTheInjectionAndNotTheUndo(t *testing.T) {
 		}
 	}
 	filler.Close()
+	// The journal has begun a page of 4 KiB. Samples fill it, until it has no room for the record of the second mark.
+	waitFor(t, "a full page", func() bool {
+		info, err := os.Stat(filepath.Join(p.theRunIn(small).Dir, "journal.jsonl"))
+		return err == nil && (4096-info.Size()%4096)%4096 < 256
+	})
+	if err := os.WriteFile(filepath.Join(dir, "full"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code := p.code()
 	if out := p.output.String(); code != 5 || !strings.Contains(out, "the journal cannot be written, so nothing may be injected") {
 		t.Errorf("exit %d, want 5\n%s", code, out)

@@ -195,8 +195,13 @@ func (p *chaosProcess) until(kind, part string) {
 			p.t.Fatalf("chaos ended before %s %s:\n%s", kind, part, p.output.String())
 		default:
 		}
-		return slices.ContainsFunc(p.journal(), func(l journalLine) bool { return l.Kind == kind && strings.Contains(string(l.Data), part) })
+		return p.wrote(kind, part)
 	})
+}
+
+// wrote tells whether the journal has a line.
+func (p *chaosProcess) wrote(kind, part string) bool {
+	return slices.ContainsFunc(p.journal(), func(l journalLine) bool { return l.Kind == kind && strings.Contains(string(l.Data), part) })
 }
 
 func waitFor(t *testing.T, what string, cond func() bool) {

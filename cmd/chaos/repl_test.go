@@ -85,7 +85,7 @@ func resize(t *testing.T, terminal *os.File, size live.Size) {
 // see waits for a text behind what was seen before.
 func (p *promptProcess) see(text string) {
 	p.t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		shown := p.shown()
 		if i := strings.Index(shown[min(p.read, len(shown)):], text); i >= 0 {
 			p.read += i + len(text)
