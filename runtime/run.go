@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -96,12 +97,12 @@ type Run struct {
 // New prepares a run. Nothing is written or started yet.
 func New(o Options) *Run {
 	r := &Run{opts: o, seed: o.Seed, signaled: make(chan struct{})}
-	var b [10]byte
-	rand.Read(b[:])
 	if r.seed == 0 {
-		r.seed = binary.LittleEndian.Uint64(b[:8])>>33 + 1 // short enough to be typed again
+		var b [8]byte
+		rand.Read(b[:])
+		r.seed = binary.LittleEndian.Uint64(b[:])>>33 + 1 // short enough to be typed again
 	}
-	r.id = time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[8:])
+	r.id = freeID(o.RunsDir, time.Now(), rand.Reader)
 	r.dir = filepath.Join(o.RunsDir, r.id)
 	if abs, err := filepath.Abs(r.dir); err == nil { // the guardian and the helper live elsewhere
 		r.dir = abs
@@ -109,6 +110,20 @@ func New(o Options) *Run {
 	self, _ := target.ProcessIdentity(os.Getpid())
 	r.locks = recovery.NewTargetLocks(recovery.Holder{Run: r.id, RunsDir: filepath.Dir(r.dir), Runner: self})
 	return r
+}
+
+// freeID is the time and a random number that is short enough to be typed. Of the runs that begin within one second, as those
+// of a script that starts many, two draw the same number now and then, so one that has a folder already is drawn again.
+func freeID(folder string, now time.Time, random io.Reader) (id string) {
+	for range 100 {
+		var b [2]byte
+		io.ReadFull(random, b[:])
+		id = now.UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
+		if _, err := os.Lstat(filepath.Join(folder, id)); err != nil {
+			break
+		}
+	}
+	return id
 }
 
 // ID names the run, and its folder.

@@ -115,3 +115,21 @@ func TestRunnerKilled(t *testing.T) {
 	})
 	t.Logf("killed 8 times, %d of them while it was active; gone after %s at most", active, slowest.Round(time.Millisecond))
 }
+
+// Who got nothing had no turn yet where others keep the cores busy; it is no effect only where a core was free for it.
+func TestWhatTheSharesMean(t *testing.T) {
+	for _, c := range []struct {
+		got, load, free float64
+		want            actions.Effect
+	}{
+		{0.48, 0.5, 0.9, actions.Yes},
+		{0.2, 0.5, 0.01, actions.Yes},
+		{0.2, 0.5, 0.9, actions.Unknown},
+		{0, 0.05, 0.9, actions.No},
+		{0, 0.05, 0, ""},
+	} {
+		if got, text := judge(c.got, c.load, c.free); got != c.want {
+			t.Errorf("%+v: %q, %s", c, got, text)
+		}
+	}
+}

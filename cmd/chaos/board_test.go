@@ -54,7 +54,7 @@ func (w *watched) next(n int) string {
 // wait goes on frame by frame, so that it misses nothing, until a text is on the screen.
 func (w *watched) wait(text string) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for {
 			frame := w.next(strings.Index(w.shown()[w.read:], frameEnd) + len(frameEnd))
 			if frame == "" {

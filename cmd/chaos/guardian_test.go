@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"chaos/runtime/event"
 	"chaos/runtime/needtest"
 	"chaos/runtime/recovery"
 )
@@ -38,7 +39,12 @@ func marked(dir string) []string {
 // theRun reads the only run of a process.
 func (p *chaosProcess) theRun() *recovery.Run {
 	p.t.Helper()
-	list, err := recovery.List(filepath.Join(p.runs, "chaos", "runs"))
+	return p.theRunIn(filepath.Join(p.runs, "chaos", "runs"))
+}
+
+func (p *chaosProcess) theRunIn(folder string) *recovery.Run {
+	p.t.Helper()
+	list, err := recovery.List(folder)
 	if err != nil || len(list) != 1 {
 		p.t.Fatalf("%d runs, %v", len(list), err)
 	}
@@ -157,13 +163,90 @@ func TestRecoverAfterBothWereKilled(t *testing.T) {
 	}
 }
 
+// A guardian that was just starting when its runner was killed takes the lock late: recover waits, and undoes nothing twice.
+func TestRecoverWaitsForAGuardianThatWasJustStarting(t *testing.T) {
+	dir := t.TempDir()
+	write := func(line string) {
+		f, err := os.OpenFile(filepath.Join(dir, event.JournalName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(f, line)
+		f.Close()
+	}
+	write(`{"seq":1,"kind":"run_started","data":{}}`)
+	write(`{"seq":2,"kind":"undo_intended","data":{"id":"u1","record":{"kind":"a","version":1}}}`)
+	r, err := recovery.Read(dir)
+	if err != nil || !r.Unrecovered() {
+		t.Fatal(r, err)
+	}
+	guardian, err := recovery.Lock(dir, recovery.GuardianLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		write(`{"seq":3,"kind":"undo_state","data":{"id":"u1","state":"reverted"}}`)
+		guardian.Close()
+	}()
+	r, lock, err := takeOver(t.Context(), r)
+	if err != nil || len(r.Open) > 0 {
+		t.Fatal(r, err)
+	}
+	lock.Close()
+}
+
+// hang stops the runner for good while its fault is in place. On a slow machine the time of the fault may be over by then, and
+// the runner has done its work itself: that is false, and the run has ended.
+func (p *chaosProcess) hang(inPlace func() bool) bool {
+	p.t.Helper()
+	there := false
+	waitFor(p.t, "the fault, or the end", func() bool {
+		there = inPlace()
+		select {
+		case <-p.exited:
+			return true
+		default:
+			return there
+		}
+	})
+	if there {
+		p.cmd.Process.Signal(syscall.SIGSTOP)
+		waitFor(p.t, "the stop", func() bool { s := procState(p.cmd.Process.Pid); return s == "T" || s == "Z" || s == "" })
+		if inPlace() {
+			return true
+		}
+		p.cmd.Process.Signal(syscall.SIGCONT)
+	}
+	p.code()
+	return false
+}
+
+// hung starts a run that hangs in the middle of its fault, which lasts for longer and longer until that works.
+func hung(t *testing.T, lasts time.Duration, start func(lasts time.Duration) (*chaosProcess, func() bool)) (*chaosProcess, time.Duration) {
+	t.Helper()
+	for range 4 {
+		if p, inPlace := start(lasts); p.hang(inPlace) {
+			return p, lasts
+		}
+		lasts *= 3
+	}
+	t.Fatal("the time of the fault is always over before the run can be made to hang")
+	return nil, 0
+}
+
 func TestTheGuardianUndoesWhatAStuckRunnerDoesNot(t *testing.T) {
-	script, dir := scene(t, "    test.mark(\"mark1\") for 1s\n    wait 5m")
-	script2 := strings.Replace(readAll(t, script), "experiment \"marks\" {", "experiment \"marks\" {\n  deadline: 1s", 1)
-	os.WriteFile(script, []byte(strings.Replace(script2, " for 1s", "", 1)), 0o600)
-	p := startChaos(t, "script", script)
-	p.until("waiting", "5m")
-	p.cmd.Process.Signal(syscall.SIGSTOP) // a runner that hangs for good
+	var dir string
+	p, _ := hung(t, time.Second, func(deadline time.Duration) (*chaosProcess, func() bool) {
+		var script string
+		script, dir = scene(t, "    test.mark(\"mark1\")\n    wait 5m")
+		text := strings.Replace(readAll(t, script), "experiment \"marks\" {", fmt.Sprintf("experiment \"marks\" {\n  deadline: %.0fs", deadline.Seconds()), 1)
+		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := startChaos(t, "script", script)
+		return p, func() bool { return p.wrote("waiting", "5m") && len(marked(dir)) == 1 }
+	})
 	waitFor(t, "the mark to be gone", func() bool { return len(marked(dir)) == 0 })
 	p.cmd.Process.Signal(syscall.SIGCONT)
 	if code := p.code(); code != 4 && code != 5 { // the deadline, or that the guardian is done
@@ -174,20 +257,21 @@ func TestTheGuardianUndoesWhatAStuckRunnerDoesNot(t *testing.T) {
 // A fault's own `for` is its deadline, and what only the runner's end undoes is undone by ending it.
 func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
 	pid := victim(t)
-	begun := time.Now()
-	p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "pause" {
+	var begun time.Time
+	p, lasts := hung(t, 3*time.Second, func(lasts time.Duration) (*chaosProcess, func() bool) {
+		begun = time.Now()
+		p := startChaos(t, "script", writeScript(t, fmt.Sprintf(`experiment "pause" {
   probe state = process.state(pid: %d) every 50ms
   steady { expect state.running }
   hypothesis { always state.running }
-  inject { process.pause(pid: %d) for 3s }
+  inject { process.pause(pid: %d) for %.0fs }
 }
-`, pid, pid)))
-	waitFor(t, "the pause", func() bool { return procState(pid) == "t" })
-	p.until("step_ended", `"done"`)
-	p.cmd.Process.Signal(syscall.SIGSTOP)
-	waitFor(t, "the target to run on", func() bool { return procState(pid) == "S" })
-	if d := time.Since(begun); d < 8*time.Second {
-		t.Errorf("undone %s after the start of the run: three seconds of pause and five of grace were due", d)
+`, pid, pid, lasts.Seconds())))
+		return p, func() bool { return procState(pid) == "t" && p.wrote("step_ended", `"done"`) }
+	})
+	waitFor(t, "the target to run on", func() bool { return runs(procState(pid)) })
+	if d := time.Since(begun); d < lasts+5*time.Second {
+		t.Errorf("undone %s after the start of the run: %s of pause and five seconds of grace were due", d, lasts)
 	}
 	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
 }
@@ -195,13 +279,11 @@ func TestAHungRunnerIsEndedWhenAFaultOutlivesItsTime(t *testing.T) {
 // A stressor is the helper's, so only the end of a hung runner ends it; and then the guardian removes its cgroup.
 func TestAHungRunnerIsEndedWhenAStressorWithACgroupOutlivesItsTime(t *testing.T) {
 	needtest.Root(t)
-	script, _ := scene(t, "    process.fork(50) for 1s")
-	p := startChaos(t, "script", script)
-	p.until("step_ended", `"done"`)
-	p.cmd.Process.Signal(syscall.SIGSTOP)
-	if len(cgroupsOf(p.theRun().ID)) == 0 {
-		t.Fatal("there is no cgroup of the fault")
-	}
+	p, _ := hung(t, time.Second, func(lasts time.Duration) (*chaosProcess, func() bool) {
+		script, _ := scene(t, fmt.Sprintf("    process.fork(50) for %.0fs", lasts.Seconds()))
+		p := startChaos(t, "script", script)
+		return p, func() bool { return p.wrote("step_ended", `"done"`) && len(cgroupsOf(p.theRun().ID)) > 0 }
+	})
 	waitFor(t, "everything to end", func() bool { return len(p.living()) == 0 })
 	if left := cgroupsOf(p.theRun().ID); len(left) > 0 || len(p.theRun().Open) > 0 {
 		t.Errorf("left: %v %+v", left, p.theRun().Open)

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,9 +19,19 @@ func TestMain(m *testing.M) {
 		moreFamilies = addTestFamily
 		os.Exit(Main())
 	}
+	hearSignals()
 	// Each process of a race build sleeps for a second before it ends, for reports of others; there are hundreds of them here.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"chaos": func() { os.Exit(Main()) }})
+}
+
+// hearSignals is for tests that a shell started in the background, or nohup: they and all that they start would ignore these.
+func hearSignals() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // TestScripts runs the command line's own tests: testdata/script/*.txtar.

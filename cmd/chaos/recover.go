@@ -124,9 +124,13 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 			continue
 		}
 		// Whoever holds the lock is the only one who undoes: two of us at once would get into each other's way.
-		lock, err := recovery.Lock(r.Dir, recovery.GuardianLock)
+		r, lock, err := takeOver(ctx, r)
 		if err != nil {
-			return exitLeft, fmt.Errorf("run %s: somebody else is undoing it: %w", r.ID, err)
+			return exitLeft, err
+		}
+		if len(r.Open) == 0 && r.Damaged == "" {
+			lock.Close()
+			continue
 		}
 		fmt.Fprintf(out, "run %s of %s, %s: undoing %s\n", r.ID, r.Script, r.Started.Local().Format(time.DateTime), plural(len(r.Open), "fault"))
 		e := env.Env{Dir: r.Folder, RunDir: r.Dir, Log: func(string) {}}
@@ -151,6 +155,29 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 		}
 	}
 	return code, nil
+}
+
+// takeOver locks a dead run, and reads it again: a guardian that was about to start when its runner was killed takes the lock
+// late, and holds it until it has undone what it knows.
+func takeOver(ctx context.Context, r *recovery.Run) (*recovery.Run, *os.File, error) {
+	for begun := time.Now(); ; {
+		lock, err := recovery.Lock(r.Dir, recovery.GuardianLock)
+		if err == nil {
+			again, err := recovery.Read(r.Dir)
+			if err != nil {
+				lock.Close()
+				return nil, nil, fmt.Errorf("run %s: %w", r.ID, err)
+			}
+			return again, lock, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, nil, fmt.Errorf("run %s: it cannot be locked: %s", r.ID, filefail.Why(err))
+		}
+		if ctx.Err() != nil || time.Since(begun) > patience {
+			return nil, nil, fmt.Errorf("run %s: somebody else is undoing it: %w", r.ID, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func completeRuns(runs *string, keep func(*recovery.Run) bool) cobra.CompletionFunc {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 		os.Unsetenv("HOLD_TEST_RUNNER")
 		run(scene)
 		return
+	}
+	if signal.Ignored(unix.SIGINT) { // by a shell that started the tests in the background; the runners here have to hear it
+		signal.Notify(make(chan os.Signal, 1), unix.SIGINT)
 	}
 	// Whatever a test leaves behind becomes a child of this process instead of init's, so that it can be seen.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -38,6 +38,7 @@ type service struct {
 	pid      int            // of the main process, 0 while there is none
 	groups   map[int]bool   // process groups and sessions that its processes made
 	orphans  map[int]uint64 // adopted processes of it, by pid, with their start times
+	told     map[int]uint64 // stopping: who has got the stop signal, by pid, with their start times
 	starts   []time.Time    // within the start limit's interval
 	startAt  time.Time      // waiting: when the next start is due
 	killAt   time.Time      // stopping: when the grace is over
@@ -53,7 +54,7 @@ func newService(s *supervisor, key string, spec Spec) *service {
 	if err != nil {
 		sig = unix.SIGTERM
 	}
-	return &service{owner: s, key: key, spec: spec, signal: sig, groups: map[int]bool{}, orphans: map[int]uint64{}}
+	return &service{owner: s, key: key, spec: spec, signal: sig, groups: map[int]bool{}, orphans: map[int]uint64{}, told: map[int]uint64{}}
 }
 
 // launch starts the main process, if the start limit allows. It reports the new state.
@@ -242,12 +243,31 @@ func (v *service) stop(id int64) {
 	v.phase, v.state.Stopped = phaseStopping, true
 	v.killAt, v.giveUpAt = now.Add(v.spec.Grace), now.Add(v.spec.Grace+stubborn)
 	for _, p := range v.left() {
-		if p.Zombie() {
-			continue
-		}
-		_ = p.Identity().Signal(v.signal)
-		if p.Paused() {
-			_ = p.Identity().Signal(unix.SIGCONT) // or it would never see the signal
+		v.tell(p)
+	}
+}
+
+// tell asks a process to end, once.
+func (v *service) tell(p target.Process) {
+	if p.Zombie() || v.told[p.Pid] == p.Start {
+		return
+	}
+	v.told[p.Pid] = p.Start
+	_ = p.Identity().Signal(v.signal)
+	if p.Paused() {
+		_ = p.Identity().Signal(unix.SIGCONT) // or it would never see the signal
+	}
+}
+
+// tellOrphans asks those to end whom nobody has asked: what a parent forked between our look at it and its end knows
+// nothing, and would stay for the whole grace. What a process starts in order to end in good order has a parent, and is
+// left alone.
+func (v *service) tellOrphans(left []target.Process) {
+	fresh := map[int]bool{v.owner.self.Pid: true}
+	for _, p := range left {
+		if fresh[p.PPid] && v.told[p.Pid] != p.Start {
+			fresh[p.Pid] = true // and so what it has started already
+			v.tell(p)
 		}
 	}
 }
@@ -291,7 +311,9 @@ func (v *service) proceed(now time.Time) time.Time {
 		case now.After(v.giveUpAt):
 			v.stopped(fmt.Errorf("%s: still there after SIGKILL: %s", v.spec.Name, describe(left)))
 		default:
-			if !now.Before(v.killAt) {
+			if now.Before(v.killAt) {
+				v.tellOrphans(left)
+			} else {
 				kill(left)
 			}
 			return now.Add(poll)
@@ -305,6 +327,7 @@ func (v *service) stopped(err error) {
 	v.phase = phaseDown
 	clear(v.groups)
 	clear(v.orphans)
+	clear(v.told)
 	stoppers, again := v.stoppers, v.again
 	v.stoppers, v.again = nil, nil
 	v.push()

@@ -120,6 +120,39 @@ func TestStopsADaemonWhoseParentLeft(t *testing.T) {
 	}
 }
 
+// What is forked while the stop signals go out is told to end as well, instead of staying for the whole grace.
+func TestStopAsksWhatWasForkedMeanwhile(t *testing.T) {
+	c := client(t)
+	s := shell(t, `trap 'sleep 1000 & exit 0' TERM; echo up; while :; do sleep 0.01; done`)
+	s.Grace = time.Minute
+	p := begin(t, c, s)
+	within(t, slow, "trap set", func() bool { return read(t, s.Stdout) != "" })
+	begun := time.Now()
+	if err := p.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took >= s.Grace {
+		t.Errorf("it took %s", took)
+	}
+	if left := c.Pids(); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// What a process starts in order to end in good order comes to its end.
+func TestStopLeavesACleanUpAlone(t *testing.T) {
+	c := client(t)
+	s := shell(t, `trap 'sh -c "sleep 0.3; echo bye"; exit 0' TERM; echo up; while :; do sleep 0.01; done`)
+	p := begin(t, c, s)
+	within(t, slow, "trap set", func() bool { return read(t, s.Stdout) != "" })
+	if err := p.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if out := read(t, s.Stdout); out != "up\nbye\n" {
+		t.Errorf("output %q", out)
+	}
+}
+
 func TestStopOfAPausedProcess(t *testing.T) {
 	c := client(t)
 	p := begin(t, c, shell(t, `exec sleep 1000`))

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 
 	"chaos/runtime/event"
 	"chaos/runtime/needtest"
+
+	"golang.org/x/sys/unix"
 )
 
 // folder is a run's, with a journal of these lines behind its beginning, by the runner with a pid.
@@ -105,5 +108,29 @@ func TestALivingRunnerIsSettled(t *testing.T) {
 	}
 	if r = Settle(t.Context(), r, time.Minute); !r.Alive || r.Dying() || r.Unsettled() != "" {
 		t.Errorf("%+v %q", r, r.Unsettled())
+	}
+}
+
+// Each start of a run looks at all others, which must not keep one of them from beginning.
+func TestWhoLooksDoesNotRefuseALock(t *testing.T) {
+	dir := t.TempDir()
+	looker, err := os.Create(filepath.Join(dir, GuardianLock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(looker.Fd()), unix.LOCK_SH); err != nil { // as a look does, on a machine that is too busy to end it
+		t.Fatal(err)
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		looker.Close()
+	}()
+	lock, err := Lock(dir, GuardianLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if _, err := Lock(dir, GuardianLock); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Error("it is locked twice", err)
 	}
 }
