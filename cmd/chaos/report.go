@@ -85,11 +85,8 @@ func runFolder(runs, name string) (string, error) {
 		return latest(runs)
 	}
 	r, err := recovery.Find(runs, name, nil)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", fmt.Errorf("there is no journal in `%s`; `chaos runs` lists the runs", name)
-	case err != nil:
-		return "", fmt.Errorf("%w; `chaos runs` lists the runs", err)
+	if err != nil {
+		return "", err
 	}
 	return r.Dir, nil
 }

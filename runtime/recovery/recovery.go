@@ -249,10 +249,15 @@ func List(runs string) ([]*Run, error) {
 	return out, nil
 }
 
-// Find finds a run by its id, the start of it, or its folder; "" is the newest that keep accepts.
+// Find finds a run by its id, the start of it, or its folder; "" is the newest that keep accepts, or
+// os.ErrNotExist.
 func Find(runs, name string, keep func(*Run) bool) (*Run, error) {
 	if strings.ContainsRune(name, filepath.Separator) {
-		return Read(filepath.Clean(name))
+		r, err := Read(filepath.Clean(name))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no journal in `%s`; `chaos runs` lists the runs", name)
+		}
+		return r, err
 	}
 	list, err := List(runs)
 	if err != nil {
@@ -271,11 +276,11 @@ func Find(runs, name string, keep func(*Run) bool) (*Run, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return nil, fmt.Errorf("%d runs start with `%s`: write more of it", len(found), name)
+		return nil, fmt.Errorf("%d runs start with `%s`: write more of it; `chaos runs` lists them", len(found), name)
 	case name == "":
 		return nil, os.ErrNotExist
 	}
-	return nil, fmt.Errorf("there is no run `%s` in %s", name, runs)
+	return nil, fmt.Errorf("there is no run `%s` in %s; `chaos runs` lists the runs", name, runs)
 }
 
 // Seal writes a record with the secrets that it holds, on disk before it returns, readable by nobody else.
