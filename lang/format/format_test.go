@@ -7,12 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
+	"chaos/lang/lineartest"
 	"chaos/lang/spec"
 	"chaos/lang/syntax"
 	"chaos/lang/token"
@@ -239,8 +238,6 @@ func TestChangesAreNoticed(t *testing.T) {
 	}
 }
 
-// What took time with the square of the length would take 256 times as long for sixteen times the length. Between that and
-// the sixteen of a straight line is room for what the garbage collector does.
 func TestLargeFilesTakeLinearTime(t *testing.T) {
 	for name, shape := range map[string]func(n int) string{
 		"parameters":       func(n int) string { return strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", n) },
@@ -248,34 +245,19 @@ func TestLargeFilesTakeLinearTime(t *testing.T) {
 		"a long list":      func(n int) string { return "let a = [" + strings.Repeat("1, ", 3*n) + "1]\n" },
 		"a list downwards": func(n int) string { return "let a = [\n" + strings.Repeat("  1, // one\n", 3*n) + "]\n" },
 	} {
-		best := func(n int) time.Duration {
-			text, least := shape(n), time.Hour
-			for range 3 {
-				start := cpuTime(t)
-				got := format(t, "large.chaos", text)
-				least = min(least, cpuTime(t)-start)
-				if got != text {
-					t.Fatalf("%.100q… changed", text)
+		t.Run(name, func(t *testing.T) {
+			lineartest.Linear(t, func(n int) func() {
+				text := shape(n)
+				return func() {
+					if format(t, "large.chaos", text) != text {
+						t.Fatalf("%.100q… changed", text)
+					}
 				}
-			}
-			return least
-		}
-		if short, long := best(500), best(8000); long > 64*short+50*time.Millisecond {
-			t.Errorf("%s: sixteen times the length takes %v, and the length itself %v", name, long, short)
-		}
+			})
+		})
 	}
 	deep := "let a = " + strings.Repeat("(", token.MaxDepth) + "1" + strings.Repeat(")", token.MaxDepth) + "\n"
 	if got := format(t, "deep.chaos", deep); got != deep {
 		t.Errorf("%.100q… changed", deep)
 	}
-}
-
-// cpuTime is what this process takes of the processors, however busy the machine is.
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

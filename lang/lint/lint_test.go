@@ -7,13 +7,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"chaos/lang/check"
 	"chaos/lang/check/checktest"
 	"chaos/lang/diag"
+	"chaos/lang/lineartest"
 	"chaos/lang/syntax"
 )
 
@@ -132,7 +131,6 @@ func TestDirectivesAreNoHelp(t *testing.T) {
 	}
 }
 
-// TestLintIsLinear compares the best of a few looks at a script and at one four times as long. Quadratic would be sixteen.
 func TestLintIsLinear(t *testing.T) {
 	const pause = `process.pause(match: "x%d")`
 	for name, body := range map[string]func(n int) string{
@@ -142,7 +140,7 @@ func TestLintIsLinear(t *testing.T) {
 		"parallel": func(n int) string { return "parallel {\n" + numbered(n, pause+"\n") + "}" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			best := func(n int) time.Duration {
+			lineartest.Linear(t, func(n int) func() {
 				file, ds := syntax.Parse(diag.NewSource("long.chaos", `experiment "long" {
   probe home = http.get("http://127.0.0.1/")
   steady { expect home.ok }
@@ -155,17 +153,8 @@ func TestLintIsLinear(t *testing.T) {
 				if all := diag.List(append(ds, more...)); len(all) > 0 {
 					t.Fatalf("%.500v", all)
 				}
-				least := time.Hour
-				for range 3 {
-					start := cpuTime(t)
-					Lint(file, script)
-					least = min(least, cpuTime(t)-start)
-				}
-				return least
-			}
-			if one, four := best(1500), best(6000); four > 9*one+50*time.Millisecond {
-				t.Errorf("four times the length takes %v instead of %v", four, one)
-			}
+				return func() { Lint(file, script) }
+			})
 		})
 	}
 }
@@ -177,14 +166,4 @@ func numbered(n int, text string) string {
 		b.WriteString(strings.ReplaceAll(text, "%d", strconv.Itoa(i+1)))
 	}
 	return b.String()
-}
-
-// cpuTime is what this process takes of the processors, however busy the machine is.
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

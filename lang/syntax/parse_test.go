@@ -6,11 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"chaos/lang/diag"
+	"chaos/lang/lineartest"
 )
 
 func TestSamplesParse(t *testing.T) {
@@ -188,8 +187,6 @@ func TestDeepNesting(t *testing.T) {
 	}
 }
 
-// What took time with the square of the length would take 256 times as long for sixteen times the length. Between that and
-// the sixteen of a straight line is room for what the garbage collector does.
 func TestLongFilesTakeLinearTime(t *testing.T) {
 	for name, shape := range map[string]func(n int) string{
 		"many experiments": func(n int) string {
@@ -203,29 +200,13 @@ func TestLongFilesTakeLinearTime(t *testing.T) {
 		"many open brackets": func(n int) string { return strings.Repeat("a.b(\nwait 1s\n", n/4) },
 		"a long list":        func(n int) string { return "let a = [" + strings.Repeat("1,", 2*n) + "]" },
 	} {
-		best := func(n int) time.Duration {
-			text, least := shape(n), time.Hour
-			for range 3 {
-				start := cpuTime(t)
-				parse(text)
-				least = min(least, cpuTime(t)-start)
-			}
-			return least
-		}
-		if short, long := best(500), best(8000); long > 64*short+50*time.Millisecond {
-			t.Errorf("%s: sixteen times the length takes %v, and the length itself %v", name, long, short)
-		}
+		t.Run(name, func(t *testing.T) {
+			lineartest.Linear(t, func(n int) func() {
+				text := shape(n)
+				return func() { parse(text) }
+			})
+		})
 	}
-}
-
-// cpuTime is what this process takes of the processors, however busy the machine is.
-func cpuTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func TestOneMistakeOneMessage(t *testing.T) {
