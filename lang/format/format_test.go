@@ -240,7 +240,7 @@ func TestChangesAreNoticed(t *testing.T) {
 
 func TestLargeFilesTakeLinearTime(t *testing.T) {
 	for name, shape := range map[string]func(n int) string{
-		"parameters":       func(n int) string { return strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", n) },
+		"parameters":       func(n int) string { return strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", n/4) },
 		"comments":         func(n int) string { return strings.Repeat("// a\n", 3*n) + "let a = 1\n" },
 		"a long list":      func(n int) string { return "let a = [" + strings.Repeat("1, ", 3*n) + "1]\n" },
 		"a list downwards": func(n int) string { return "let a = [\n" + strings.Repeat("  1, // one\n", 3*n) + "]\n" },
