@@ -1,7 +1,6 @@
 package check
 
 import (
-	"slices"
 	"strings"
 
 	"chaos/lang/diag"
@@ -61,11 +60,13 @@ func (c *checker) taken(name syntax.Name, what string) bool {
 // says what it is.
 func (c *checker) formals(list []*syntax.Formal, scope *expr.Scope) []spec.Param {
 	var out []spec.Param
-	for i, f := range list {
-		if j := slices.IndexFunc(list, func(o *syntax.Formal) bool { return o.Name.Text == f.Name.Text }); j < i { // a call gives it once
-			c.report(diag.Errorf(diag.Duplicate, f.Name.Span, "the name `%s` is taken", f.Name.Text).WithHint("give this one another name").WithNote(list[j].Name.Span, "the first is here"))
+	first := map[string]diag.Span{}
+	for _, f := range list {
+		if at, taken := first[f.Name.Text]; taken { // a call gives it once
+			c.report(diag.Errorf(diag.Duplicate, f.Name.Span, "the name `%s` is taken", f.Name.Text).WithHint("give this one another name").WithNote(at, "the first is here"))
 			continue
 		}
+		first[f.Name.Text] = f.Name.Span
 		p := spec.Param{Name: f.Name.Text, Type: value.TAny, Required: f.Default == nil, Positional: true}
 		if f.Type != nil {
 			p.Type = c.paramType(f.Type, value.HandleK) // which nothing outside could give

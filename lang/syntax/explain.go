@@ -366,12 +366,15 @@ func (p *parser) declaration(i, e, k int) (diag.Diagnostic, bool) {
 
 // defines tells that the file has an action called so.
 func (p *parser) defines(name string) bool {
-	for j := range p.toks {
-		if p.toks[j].Is("action") && nextIs(p.toks, j, name) {
-			return true
+	if p.actions == nil {
+		p.actions = map[string]bool{}
+		for j, t := range p.toks[:max(len(p.toks)-1, 0)] {
+			if t.Is("action") {
+				p.actions[p.toks[j+1].Text] = true
+			}
 		}
 	}
-	return false
+	return p.actions[name]
 }
 
 func (p *parser) hasCall(i, e int) bool {

@@ -78,6 +78,7 @@ type parser struct {
 	reported map[int]bool  // tokens whose bracket was reported
 	diags    []diag.Diagnostic
 	file     *File
+	actions  map[string]bool // that the file defines; nil until somebody asks
 }
 
 func (p *parser) parse() {
