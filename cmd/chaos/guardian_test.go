@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -194,6 +196,40 @@ func TestRecoverWaitsForAGuardianThatWasJustStarting(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	lock.Close()
+}
+
+// A run that somebody else holds is told, with what to look at, and does not keep the others from being undone.
+func TestRecoverGoesOnPastARunThatSomebodyHolds(t *testing.T) {
+	var list []*recovery.Run
+	for range 2 {
+		dir := t.TempDir()
+		journal := `{"seq":1,"kind":"run_started","data":{}}` + "\n" + `{"seq":2,"kind":"undo_intended","data":{"id":"u1","record":{"kind":"a","version":1}}}` + "\n"
+		if err := os.WriteFile(filepath.Join(dir, event.JournalName), []byte(journal), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := recovery.Read(dir)
+		if err != nil || !r.Unrecovered() {
+			t.Fatal(r, err)
+		}
+		list = append(list, r)
+	}
+	held, err := recovery.Lock(list[0].Dir, recovery.GuardianLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody waits
+	var out bytes.Buffer
+	code, err := recoverRuns(ctx, &out, list, false)
+	if code != exitLeft || err != nil {
+		t.Errorf("code %d, %v", code, err)
+	}
+	for _, want := range []string{"run " + list[0].ID + ": NOT UNDONE: somebody else is undoing it and not done yet; `fuser " + list[0].Dir, "run " + list[1].ID + " of "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, &out)
+		}
+	}
 }
 
 // hang stops the runner for good while its fault is in place. On a slow machine the time of the fault may be over by then, and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"chaos/lang/value"
@@ -124,9 +125,12 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 			continue
 		}
 		// Whoever holds the lock is the only one who undoes: two of us at once would get into each other's way.
+		id := r.ID
 		r, lock, err := takeOver(ctx, r)
-		if err != nil {
-			return exitLeft, err
+		if err != nil { // what the other runs left is undone all the same
+			code = exitLeft
+			fmt.Fprintf(out, "run %s: NOT UNDONE: %s\n", id, err)
+			continue
 		}
 		if len(r.Open) == 0 && r.Damaged == "" {
 			lock.Close()
@@ -148,7 +152,9 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 			}
 		}
 		if err != nil {
-			return exitLeft, fmt.Errorf("run %s: its journal cannot be finished: %w", r.ID, err)
+			code = exitLeft
+			fmt.Fprintf(out, "  its journal cannot be finished: %s\n", filefail.Why(err))
+			continue
 		}
 		if len(left) == 0 && r.Damaged == "" {
 			fmt.Fprintf(out, "  undone\n")
@@ -160,23 +166,28 @@ func recoverRuns(ctx context.Context, out io.Writer, list []*recovery.Run, named
 // takeOver locks a dead run, and reads it again: a guardian that was about to start when its runner was killed takes the lock
 // late, and holds it until it has undone what it knows.
 func takeOver(ctx context.Context, r *recovery.Run) (*recovery.Run, *os.File, error) {
-	for begun := time.Now(); ; {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
 		lock, err := recovery.Lock(r.Dir, recovery.GuardianLock)
-		if err == nil {
-			again, err := recovery.Read(r.Dir)
-			if err != nil {
+		held := errors.Is(err, unix.EWOULDBLOCK)
+		if err != nil && !held {
+			return nil, nil, fmt.Errorf("its lock cannot be taken: %s", filefail.Why(err))
+		}
+		if held && ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("somebody else is undoing it and not done yet; `fuser %s` names who", filepath.Join(r.Dir, recovery.GuardianLock))
+		}
+		again, err := recovery.Read(r.Dir)
+		if err != nil {
+			if lock != nil {
 				lock.Close()
-				return nil, nil, fmt.Errorf("run %s: %w", r.ID, err)
 			}
+			return nil, nil, err
+		}
+		if !held {
 			return again, lock, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, nil, fmt.Errorf("run %s: it cannot be locked: %s", r.ID, filefail.Why(err))
-		}
-		if ctx.Err() != nil || time.Since(begun) > patience {
-			return nil, nil, fmt.Errorf("run %s: somebody else is undoing it: %w", r.ID, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+		r = recovery.Settle(ctx, again, patience)
 	}
 }
 

@@ -29,7 +29,7 @@ type loadArgs struct {
 	Follow      bool                   `chaos:"follow" default:"false" help:"follow redirects, up to 10: they count as one request, with the time of all and the status of the last; otherwise the redirect is the answer"`
 	Cookies     bool                   `chaos:"cookies" default:"false" help:"send back the cookies that the server sets, each client its own; with rate, there are as many clients as requests were ever in flight at once"`
 	Keepalive   bool                   `chaos:"keepalive" default:"true" help:"use connections again; otherwise every request opens its own"`
-	HTTP2       bool                   `chaos:"http2" default:"false" help:"speak HTTP/2 only, with http:// without an upgrade (prior knowledge); all clients share one connection, and a further one opens when the server permits no more requests on it"`
+	HTTP2       bool                   `chaos:"http2" default:"false" help:"speak HTTP/2 only, with http:// without an upgrade (prior knowledge); all clients share one connection, and a further one opens when it has all the requests at once that the server permits but one"`
 	Insecure    bool                   `chaos:"insecure" default:"false" help:"accept any TLS certificate"`
 }
 

@@ -93,7 +93,7 @@ func (b *Builder) Event(e event.Event) {
 		if len(d.Tags) > 0 {
 			b.x.Tags = d.Tags
 		}
-		b.x.claims = d.Checks
+		b.x.claims, b.x.broken = d.Checks, map[claimAt][]span{}
 		for _, w := range d.Watched {
 			b.x.series = append(b.x.series, newSeries(w))
 		}
@@ -346,13 +346,13 @@ func (f *Fault) what() string {
 
 // checkState keeps when a check was false.
 func (b *Builder) checkState(t event.Seconds, d event.CheckState) {
-	for i := range b.x.broken {
-		if s := &b.x.broken[i]; s.section == d.Section && s.at == d.At && s.to == 0 {
-			s.to = t
-		}
+	of := claimAt{d.Section, d.At}
+	list := b.x.broken[of]
+	if n := len(list); n > 0 && list[n-1].to == 0 {
+		list[n-1].to = t
 	}
 	if d.State == "false" && d.Section != "guard" {
-		b.x.broken = append(b.x.broken, span{section: d.Section, at: d.At, from: t})
+		b.x.broken[of] = append(list, span{from: t})
 	}
 }
 

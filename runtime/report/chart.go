@@ -86,8 +86,7 @@ func (x *Experiment) phaseBars() []bar {
 		if p.Phase == event.During || p.Phase == event.Settle {
 			class = "during"
 		}
-		b := x.bar(p.Began, p.Began+p.Took, class, string(p.Phase))
-		out = append(out, b)
+		out = append(out, x.bar(p.Began, p.Began+p.Took, class, string(p.Phase)))
 	}
 	return out
 }
@@ -175,10 +174,8 @@ func (x *Experiment) row(s *series) (row, bool) {
 		if !slices.Contains(k.Reads, s.Text) {
 			continue
 		}
-		for _, b := range x.broken {
-			if b.section == k.Section && b.at == k.At {
-				r.Broken = append(r.Broken, x.bar(b.from, x.until(b), "", "false: "+oneLine(k.Text)))
-			}
+		for _, b := range x.merged(x.broken[claimAt{k.Section, k.At}]) {
+			r.Broken = append(r.Broken, x.bar(b.from, b.to, "", "false: "+oneLine(k.Text)))
 		}
 		for _, g := range x.Guards {
 			if g.At == k.At {
@@ -208,18 +205,32 @@ func (x *Experiment) row(s *series) (row, bool) {
 	return r, true
 }
 
+// merged are the spans as the eye sees them: what is less than a bin's width apart is one, so a check that turns back and
+// forth for a day makes no page of a million bars.
+func (x *Experiment) merged(list []span) []span {
+	var out []span
+	for _, b := range list {
+		b.to = x.until(b)
+		if n := len(out); n > 0 && b.from-out[n-1].to < x.Took/maxBins {
+			out[n-1].to = b.to
+			continue
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
 // until is when a check that was false was no longer looked at, or true again.
 func (x *Experiment) until(b span) event.Seconds {
 	if b.to > 0 {
 		return b.to
 	}
-	end := x.Began + x.Took
 	for _, p := range x.Phases {
 		if p.Began > b.from && p.Phase != event.Settle {
 			return p.Began
 		}
 	}
-	return end
+	return x.Began + x.Took
 }
 
 // binBar is the stretch of some bins.

@@ -171,6 +171,20 @@ func TestSeriesKeepExtremes(t *testing.T) {
 	}
 }
 
+// A check that turns back and forth all day is some hundred bars, which cover all of its time.
+func TestFlappingChecksAreMerged(t *testing.T) {
+	const took = 24 * time.Hour
+	x := &Experiment{Took: event.Seconds(took)}
+	var list []span
+	for at := time.Duration(0); at < took; at += time.Second {
+		list = append(list, span{event.Seconds(at + time.Millisecond), event.Seconds(at + 500*time.Millisecond)})
+	}
+	list = append(list[:40000], list[50000:]...) // some hours of peace
+	if out := x.merged(list); len(out) != 2 || out[0].from != list[0].from || out[1].to != list[len(list)-1].to {
+		t.Errorf("%d bars: %v", len(out), out[:min(len(out), 3)])
+	}
+}
+
 // Axes are labelled in the units of the language, at round moments.
 func TestChartLabels(t *testing.T) {
 	for _, c := range []struct {

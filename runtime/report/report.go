@@ -67,17 +67,19 @@ type Experiment struct {
 	Left        []event.Left      `json:"left,omitempty"` // what a human has to look at
 	Timeline    []*Moment         `json:"timeline"`
 
-	series []*series // of what is worth a look
-	broken []span    // when checks were false
+	series []*series          // of what is worth a look
+	broken map[claimAt][]span // when checks were false
 	claims []event.Claim
 }
 
-// span is a time in which a check was false. to is 0 while it still is.
-type span struct {
-	section  string
-	at       event.Place
-	from, to event.Seconds
+// claimAt is a check: its section and its place in the script.
+type claimAt struct {
+	section string
+	at      event.Place
 }
+
+// span is a time in which a check was false. to is 0 while it still is.
+type span struct{ from, to event.Seconds }
 
 // Phase is one phase.
 type Phase struct {
