@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"chaos/lang/check"
 	"chaos/lang/diag"
@@ -240,13 +241,13 @@ func TestChangesAreNoticed(t *testing.T) {
 
 func TestLargeFilesTakeLinearTime(t *testing.T) {
 	for name, shape := range map[string]func(n int) string{
-		"parameters":       func(n int) string { return strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", n/4) },
-		"comments":         func(n int) string { return strings.Repeat("// a\n", 3*n) + "let a = 1\n" },
-		"a long list":      func(n int) string { return "let a = [" + strings.Repeat("1, ", 3*n) + "1]\n" },
-		"a list downwards": func(n int) string { return "let a = [\n" + strings.Repeat("  1, // one\n", 3*n) + "]\n" },
+		"parameters":       func(n int) string { return strings.Repeat("param a = [1, 2, {b: \"c\"}] // d\n", n) },
+		"comments":         func(n int) string { return strings.Repeat("// a\n", 5*n/2) + "let a = 1\n" },
+		"a long list":      func(n int) string { return "let a = [" + strings.Repeat("1, ", 5*n/2) + "1]\n" },
+		"a list downwards": func(n int) string { return "let a = [\n" + strings.Repeat("  1, // one\n", 5*n/2) + "]\n" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			lineartest.Linear(t, func(n int) func() {
+			lineartest.Linear(t, 20_000, 30*time.Second, func(n int) func() {
 				text := shape(n)
 				return func() {
 					if format(t, "large.chaos", text) != text {

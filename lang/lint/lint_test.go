@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"chaos/lang/check"
 	"chaos/lang/check/checktest"
@@ -140,7 +141,7 @@ func TestLintIsLinear(t *testing.T) {
 		"parallel": func(n int) string { return "parallel {\n" + numbered(n, pause+"\n") + "}" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			lineartest.Linear(t, func(n int) func() {
+			lineartest.Linear(t, 8000, 10*time.Second, func(n int) func() {
 				file, ds := syntax.Parse(diag.NewSource("long.chaos", `experiment "long" {
   probe home = http.get("http://127.0.0.1/")
   steady { expect home.ok }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"chaos/lang/diag"
 	"chaos/lang/lineartest"
@@ -188,20 +189,26 @@ func TestDeepNesting(t *testing.T) {
 }
 
 func TestLongFilesTakeLinearTime(t *testing.T) {
+	experiments := func(n int) string {
+		return strings.Repeat("experiment \"x\" {\n  probe home = http.get(\"http://127.0.0.1/\")\n  steady {\n    expect home.ok\n  }\n}\n", n)
+	}
+	const most = 500 * time.Millisecond
+	if took := lineartest.Best(t, most, func() { parse(experiments(40)) }); took > most {
+		t.Errorf("240 lines took %s", took)
+	}
 	for name, shape := range map[string]func(n int) string{
-		"many experiments": func(n int) string {
-			return strings.Repeat("experiment \"x\" {\n  probe home = http.get(\"http://127.0.0.1/\")\n  steady {\n    expect home.ok\n  }\n}\n", n/40)
-		},
+		"many experiments":     func(n int) string { return experiments(n / 40) },
 		"one long line":        func(n int) string { return strings.Repeat("wait 1s; ", n) },
 		"one long broken line": func(n int) string { return strings.Repeat("wait 1s) ; ", n) },
 		"many broken statements": func(n int) string {
 			return "experiment \"x\" {\n inject {\n" + strings.Repeat("wait =\n", n) + "}\n}\n"
 		},
-		"many open brackets": func(n int) string { return strings.Repeat("a.b(\nwait 1s\n", n/4) },
-		"a long list":        func(n int) string { return "let a = [" + strings.Repeat("1,", 2*n) + "]" },
+		"many calls without brackets": func(n int) string { return strings.Repeat("foo bar\n", n) },
+		"many open brackets":          func(n int) string { return strings.Repeat("a.b(\nwait 1s\n", n/4) },
+		"a long list":                 func(n int) string { return "let a = [" + strings.Repeat("1,", 5*n/2) + "]" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			lineartest.Linear(t, func(n int) func() {
+			lineartest.Linear(t, 20_000, 10*time.Second, func(n int) func() {
 				text := shape(n)
 				return func() { parse(text) }
 			})
