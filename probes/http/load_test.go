@@ -543,8 +543,9 @@ func same(t *testing.T, a, b *window) {
 }
 
 func TestConnectionsAreReusedOrNot(t *testing.T) {
-	var connections atomic.Int64
+	var connections, served atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served.Add(1)
 		w.(http.Flusher).Flush() // chunked
 		io.WriteString(w, strings.Repeat("x", 100_000))
 	}))
@@ -560,9 +561,13 @@ func TestConnectionsAreReusedOrNot(t *testing.T) {
 		t.Errorf("%d connections, %d requests, %d errors", n, w.requests, w.errors)
 	}
 	connections.Store(0)
+	served.Store(0)
 	_, w = runLoadUntil(t, args{"url": str(server.URL), "concurrency": value.NumberOf(3), "keepalive": value.BoolOf(false)}, ended(30))
-	if n := int(connections.Load()); n < w.requests || n > w.requests+3 || w.errors > 0 {
-		t.Errorf("%d connections, %d requests, %d errors", n, w.requests, w.errors)
+	// Between the last sample and its end the load goes on, so the server says how many requests there were. Each client may
+	// have opened a connection for one that it gave up.
+	n := int(connections.Load())
+	if all := int(served.Load()); n < w.requests || n > all+3 || w.errors > 0 {
+		t.Errorf("%d connections, %d requests, %d of them in samples, %d errors", n, all, w.requests, w.errors)
 	}
 }
 
